@@ -1,0 +1,69 @@
+"""The rules of admission that need state, in front of every engine.
+
+References
+----------
+EIP-3607 (senders with code), EIP-7702 (delegations are no such code), EIP-1559 (funds).
+"""
+
+from typing import NamedTuple
+
+from executors.machine import Rejected, StateView, Waits
+from ingest.transactions import Transaction
+from schemas.errors import InvariantViolation
+from schemas.keys import balance_key, blob_key, code_key, integer, nonce_key
+from schemas.rules import Rules
+
+DELEGATION_PREFIX = b"\xef\x01\x00"
+"""How the code of a delegated account begins; the address of 20 bytes follows."""
+
+
+class Admitted(NamedTuple):
+    """A transaction that runs. Its sender's nonce is the transaction's."""
+
+    balance: int
+    """Of the sender, wei."""
+
+
+def delegate(code: bytes) -> bytes | None:
+    """The address that a delegation names, or None for any other code."""
+    return code[3:] if len(code) == 23 and code[:3] == DELEGATION_PREFIX else None
+
+
+def read_blob(view: StateView, code_hash: bytes) -> bytes:
+    """The code under a hash that an account has.
+
+    Raises
+    ------
+    InvariantViolation
+        If the state doesn't hold it: code is written together with the hash.
+    """
+    code = view.read(blob_key(code_hash))
+    if not code:
+        raise InvariantViolation(f"no code under its hash 0x{code_hash.hex()}")
+    return code
+
+
+def admit(transaction: Transaction, rules: Rules, view: StateView) -> Admitted | Rejected | Waits:
+    """Decide by nonce, code and funds of the sender whether a transaction runs.
+
+    The nonce comes first, so that one which waits has read nothing else.
+    """
+    sender = transaction.sender
+    nonce = integer(view.read(nonce_key(sender)))
+    if transaction.nonce != nonce:
+        if transaction.nonce < nonce:
+            return Rejected(reason=f"nonce too low: {transaction.nonce}, account 0x{sender.hex()} is at {nonce}")
+        if transaction.nonce - nonce > rules.nonce_ahead_max:
+            return Rejected(
+                reason=f"nonce too high: {transaction.nonce}, account 0x{sender.hex()} is at {nonce}, "
+                f"at most {rules.nonce_ahead_max} ahead are kept")
+        return Waits(nonce=nonce)
+    code_hash = view.read(code_key(sender))
+    if code_hash and delegate(read_blob(view, code_hash)) is None:
+        return Rejected(reason=f"sender not an eoa: account 0x{sender.hex()} has code 0x{code_hash.hex()}")
+    balance = integer(view.read(balance_key(sender)))
+    cost = transaction.gas_limit * transaction.max_fee + transaction.value
+    if balance < cost:
+        return Rejected(
+            reason=f"insufficient funds for gas * price + value: account 0x{sender.hex()} has {balance} wei, needs {cost}")
+    return Admitted(balance)

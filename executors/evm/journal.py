@@ -1,0 +1,225 @@
+"""The accounts of one transaction: read at first use, changed under one undo log, written out at the end.
+
+Balance, nonce, code and slot are separate keys, and each is read from the view only when something depends on it, so that
+what the view records is exactly what the transaction depended on. A credit to a balance that nothing reads stays a credit
+and becomes a delta.
+"""
+
+from typing import Any, Final
+
+from executors.machine import Log, StateView
+from schemas.hashing import EMPTY_CODE_HASH, keccak
+from schemas.keys import StateKey, balance_key, blob_key, code_key, minimal, nonce_key, slot_key, storage_key
+
+from .admission import read_blob
+
+_ABSENT: Final = object()
+_REFUND: Final = "refund"
+
+
+class Journal:
+    """State as one transaction sees it.
+
+    Everything that a failing call takes back is a dictionary, and every change of one is noted in the same log: values,
+    transient storage, warm addresses and slots, created and doomed accounts, logs, and the refund counter.
+    """
+
+    __slots__ = (
+        "_undo", "_view", "blobs", "counters", "created", "credits", "current", "doomed", "logs", "original", "transient",
+        "warm", "warm_slots")
+
+    def __init__(self, view: StateView) -> None:
+        self._view = view
+        self.original: dict[StateKey, Any] = {}
+        """What was read from the view: integers, and code hashes as bytes."""
+        self.current: dict[StateKey, Any] = {}
+        """What was set."""
+        self.credits: dict[StateKey, int] = {}
+        """What was added to balances that weren't known then."""
+        self.blobs: dict[bytes, bytes] = {}
+        """New code by hash. Not taken back: without an account that has the hash it isn't written."""
+        self.transient: dict[tuple[bytes, int], int] = {}
+        self.warm: dict[bytes, bool] = {}
+        self.warm_slots: dict[StateKey, bool] = {}
+        self.created: dict[bytes, bool] = {}
+        self.doomed: dict[bytes, bool] = {}
+        """Accounts that go at the end of the transaction."""
+        self.logs: dict[int, Log] = {}
+        self.counters: dict[str, int] = {_REFUND: 0}
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    # The undo log.
+
+    def mark(self) -> int:
+        """A point to revert to."""
+        return len(self._undo)
+
+    def revert(self, mark: int) -> None:
+        """Take back all changes since a mark. What was read stays read."""
+        undo = self._undo
+        while len(undo) > mark:
+            mapping, key, before = undo.pop()
+            if before is _ABSENT:
+                del mapping[key]
+            else:
+                mapping[key] = before
+
+    def put(self, mapping: dict[Any, Any], key: object, value: object) -> None:
+        """Change an entry of one of the dictionaries so that it can be taken back."""
+        self._undo.append((mapping, key, mapping.get(key, _ABSENT)))
+        mapping[key] = value
+
+    # Balances.
+
+    def balance(self, address: bytes) -> int:
+        """The balance in wei, read if it isn't known."""
+        key = balance_key(address)
+        value: int | None = self.current.get(key)
+        return self._number(key) + self.credits.get(key, 0) if value is None else value
+
+    def set_balance(self, address: bytes, amount: int) -> None:
+        """Set a balance that is known."""
+        self.put(self.current, balance_key(address), amount)
+
+    def credit(self, address: bytes, amount: int) -> None:
+        """Add to a balance without reading it."""
+        if not amount:
+            return
+        key = balance_key(address)
+        if key in self.original or key in self.current:
+            self.put(self.current, key, self.balance(address) + amount)
+        else:
+            self.put(self.credits, key, self.credits.get(key, 0) + amount)
+
+    def move(self, sender: bytes, recipient: bytes, amount: int) -> None:
+        """Transfer wei that the sender is known to have."""
+        if amount and sender != recipient:
+            self.set_balance(sender, self.balance(sender) - amount)
+            self.credit(recipient, amount)
+
+    # Nonces, code and emptiness.
+
+    def nonce(self, address: bytes) -> int:
+        """The nonce, read if it isn't known."""
+        key = nonce_key(address)
+        value: int | None = self.current.get(key)
+        return self._number(key) if value is None else value
+
+    def set_nonce(self, address: bytes, nonce: int) -> None:
+        """Set a nonce."""
+        self.put(self.current, nonce_key(address), nonce)
+
+    def code_hash(self, address: bytes) -> bytes:
+        """The hash of the code, empty without code."""
+        key = code_key(address)
+        value: bytes | None = self.current.get(key)
+        if value is None:
+            value = self.original.get(key)
+            if value is None:
+                value = self.original[key] = self._view.read(key)
+        return value
+
+    def blob(self, code_hash: bytes) -> bytes:
+        """The code under a hash that an account has."""
+        code = self.blobs.get(code_hash)
+        return read_blob(self._view, code_hash) if code is None else code
+
+    def code(self, address: bytes) -> bytes:
+        """The code of an account."""
+        code_hash = self.code_hash(address)
+        return self.blob(code_hash) if code_hash else b""
+
+    def set_code(self, address: bytes, code: bytes) -> None:
+        """Give an account code, or none."""
+        code_hash = b""
+        if code:
+            code_hash = keccak(code)
+            self.blobs[code_hash] = code
+        self.put(self.current, code_key(address), code_hash)
+
+    def is_empty(self, address: bytes) -> bool:
+        """Whether an account has no code, no nonce and no balance; each is read only if the ones before leave it open."""
+        if self.code_hash(address) or self.nonce(address):
+            return False
+        return not (self.credits.get(balance_key(address)) or self.balance(address))
+
+    def visible_code_hash(self, address: bytes) -> bytes:
+        """The hash as EXTCODEHASH gives it to accounts that aren't empty."""
+        return self.code_hash(address) or EMPTY_CODE_HASH
+
+    def collides(self, address: bytes) -> bool:
+        """Whether a contract can't be created at an address: it has code, a nonce or storage (EIP-684, EIP-7610)."""
+        return bool(self.code_hash(address) or self.nonce(address) or self._view.read(storage_key(address)))
+
+    def create(self, address: bytes) -> None:
+        """Begin an account for a new contract."""
+        self.put(self.created, address, True)
+        self.set_nonce(address, 1)
+
+    # Storage.
+
+    def slot(self, key: StateKey, address: bytes) -> int:
+        """The value of a slot by its state key. A contract that the transaction created has no slots to be read."""
+        value: int | None = self.current.get(key)
+        return self.original_slot(key, address) if value is None else value
+
+    def original_slot(self, key: StateKey, address: bytes) -> int:
+        """The value of a slot at the start of the transaction."""
+        return 0 if address in self.created else self._number(key)
+
+    def slot_at(self, address: bytes, slot: int) -> int:
+        """The value of a slot by its number."""
+        return self.slot(slot_key(address, slot), address)
+
+    # Logs and refunds.
+
+    def add_log(self, log: Log) -> None:
+        """Emit an event."""
+        self.put(self.logs, len(self.logs), log)
+
+    @property
+    def refund(self) -> int:
+        """The refund counter of storage and delegations, gas."""
+        return self.counters[_REFUND]
+
+    def add_refund(self, gas: int) -> None:
+        """Change the refund counter; `gas` may be negative."""
+        self.put(self.counters, _REFUND, self.counters[_REFUND] + gas)
+
+    # The end.
+
+    def destroy_doomed(self) -> None:
+        """Delete the accounts that destroyed themselves; whatever they received since is burned with them."""
+        for address in self.doomed:
+            self.set_balance(address, 0)
+            self.set_nonce(address, 0)
+            self.set_code(address, b"")
+            prefix = b"s" + address
+            for key in [key for key in self.current if key.startswith(prefix)]:
+                self.current[key] = 0
+
+    def flush(self) -> None:
+        """Write to the view what differs from what was read, and add what was credited to unknown balances."""
+        view, original = self._view, self.original
+        for key, value in self.current.items():
+            if value == original.get(key, b"" if isinstance(value, bytes) else 0):
+                continue
+            if isinstance(value, bytes):
+                view.write(key, value)
+                if value:
+                    view.write(blob_key(value), self.blobs[value])
+            else:
+                view.write(key, minimal(value))
+        for key, amount in self.credits.items():
+            if key in self.current:
+                continue  # the value that was set contains it
+            if key in original:
+                view.write(key, minimal(original[key] + amount))
+            else:
+                view.add(key, amount)
+
+    def _number(self, key: StateKey) -> int:
+        value: int | None = self.original.get(key)
+        if value is None:
+            value = self.original[key] = int.from_bytes(self._view.read(key), "big")
+        return value

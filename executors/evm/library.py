@@ -1,0 +1,55 @@
+"""The adapter of py-evm: all that is used of it is imported here, under the names of this project.
+
+What is taken are the functions behind the instructions of the Prague fork, their gas, its precompiled contracts and the
+tree of errors. They are duck-typed, and get `frame.Frame` where they expect py-evm's computation. Frames, calls, accounts,
+storage and the loop are ours: the ones of py-evm read more of the state than the rules need, which would be conflicts here.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+# Before the first import of eth_hash: where pycryptodome is installed too, the automatic choice takes it, and it hashes
+# six times slower than pysha3.
+os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")
+
+from eth.exceptions import (  # noqa: E402
+    ContractCreationCollision,
+    FullStack,
+    InsufficientStack,
+    InvalidInstruction,
+    InvalidJumpDestination,
+    OutOfBoundsRead,
+    OutOfGas,
+    ReservedBytesInCode,
+    Revert,
+    VMError,
+    WriteProtection,
+)
+from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH  # noqa: E402
+from eth.vm.forks.prague.computation import PRAGUE_PRECOMPILES  # noqa: E402
+from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES  # noqa: E402
+
+Instruction = Callable[[Any], Any]
+"""Gets the frame."""
+
+PRECOMPILES: Final[dict[bytes, Instruction]] = {bytes(address): run for address, run in PRAGUE_PRECOMPILES.items()}
+"""By address of 20 bytes."""
+
+
+def instruction(opcode: int) -> tuple[int, Instruction]:
+    """Fixed gas of an instruction, and the function that does the rest of it.
+
+    Raises
+    ------
+    KeyError
+        If the fork has no such instruction.
+    """
+    entry: Any = PRAGUE_OPCODES[opcode]
+    return entry.gas_cost, entry.logic_fn
+
+
+__all__ = [
+    "PRECOMPILES", "TRUSTED_SETUP_PATH", "ContractCreationCollision", "FullStack", "InsufficientStack", "Instruction",
+    "InvalidInstruction", "InvalidJumpDestination", "OutOfBoundsRead", "OutOfGas", "ReservedBytesInCode", "Revert",
+    "VMError", "WriteProtection", "instruction"]

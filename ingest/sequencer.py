@@ -1,0 +1,325 @@
+"""The sequencer: excludes who is late, closes the open epoch and cuts the next one (steps 3 and 9).
+
+A pure state machine. Any number may run: the first valid record wins, and the others adopt it.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from schemas import topics
+from schemas.chain import Tip
+from schemas.hashing import digest
+from schemas.records import (
+    Attempt,
+    Exclusion,
+    Input,
+    Join,
+    Lane,
+    LaneOutcome,
+    Manifest,
+    Offer,
+    Outcome,
+    ShardDigest,
+    Slice,
+    Vote,
+)
+from schemas.topics import Topic
+from streams.events import END, Append, Command, Event, Record, Tick
+
+log = logging.getLogger(__name__)
+
+MEASURED_EPOCHS: Final = 200
+"""The time-out follows so many recent epochs."""
+TIMEOUT_FACTOR: Final = 8
+"""Times the 99th percentile of recent epochs."""
+TIMEOUT_MS_MAX: Final = 120_000
+WRITTEN_MS_MAX: Final = 10_000
+"""A record of its own that isn't valid after so long is written anew."""
+DIGEST_WAIT_MS: Final = 100
+"""So long the last epoch's digests are collected before a manifest names them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How epochs are cut. None of it decides a result."""
+
+    interval_ms: float = 10
+    """Least time between two cuts under load."""
+    lane_transactions_max: int = 256
+    """Offsets that a lane is cut per epoch; larger epochs conflict more."""
+    lane_carries_max: int = 256
+    """Carries that a lane is cut per epoch; the rest stays pending."""
+    timeout_ms_min: float = 2_000
+    """A lane is given at least so long. It doubles with each exclusion in a row."""
+    patience_ms: float = 0
+    """A standby waits for so long before it does what the active one should have done."""
+
+
+class Sequencer:
+    """Writes `epochs`.
+
+    Parameters
+    ----------
+    tip
+        Where it starts to follow the chain.
+    shards
+        Number of shards, M.
+    pace
+        How it cuts.
+    """
+
+    def __init__(self, tip: Tip, shards: int, pace: Pace) -> None:
+        self.tip = tip
+        self.pace = pace
+        self.outcomes_read = tip.outcomes_read
+        self.offers = self.known_offers(tip)
+        self._shards = shards
+        self._joins: dict[Attempt, tuple[int, Join]] = {}
+        self._owners: dict[int, Attempt] = {}
+        self._outcomes: dict[tuple[int, Attempt], LaneOutcome] = {}
+        self._digests: dict[int, ShardDigest] = {}
+        self._written_on: bytes | None = None
+        """The tip that it has tried to extend."""
+        self._written_ms = 0.0
+        self._opened_ms: float | None = None
+        self._cut_ms: float = float("-inf")
+        self._due_ms: float | None = None
+        self._epochs: deque[tuple[float, int]] = deque(maxlen=MEASURED_EPOCHS)
+        """Durations with the number of transactions listed."""
+
+    def known_offers(self, tip: Tip) -> list[int]:
+        """The highest offers that the manifests tell, so that those of idle executors aren't missed."""
+        return [waiting.offered for waiting in tip.inputs]
+
+    def positions(self) -> dict[Topic, int]:
+        """Where it starts to read."""
+        return {
+            topics.EPOCHS: self.tip.offset + 1,
+            topics.MEMBERS: 0,
+            topics.OUTCOMES: self.outcomes_read,
+            topics.VOTES: END,
+        }
+
+    def step(self, event: Event) -> list[Command]:
+        """Take note of records; act when time passes."""
+        match event:
+            case Record(_, offset, Join() as join):
+                if join.attempt not in self._joins:
+                    self._joins[join.attempt] = (offset, join)
+                    self._owners.update(dict.fromkeys(join.partitions, join.attempt))
+            case Record(_, offset, Offer() as offer):
+                self._offered(offer)
+                self.outcomes_read = offset + 1
+            case Record(_, offset, Outcome() as outcome):
+                if outcome.epoch >= self.tip.epoch:
+                    self._outcomes.setdefault((outcome.epoch, outcome.lane.attempt), outcome.lane)
+                for offer in outcome.offers:
+                    self._offered(offer)
+                self.outcomes_read = offset + 1
+            case Record(_, _, Vote(digest=known)):
+                newest = self._digests.get(known.shard)
+                if newest is None or newest.epoch < known.epoch:
+                    self._digests[known.shard] = known
+            case Record(_, offset, Manifest() | Exclusion() as record, data):
+                self._follow(record, data, offset)
+            case Tick() if self._written_on != self.tip.hash or self._ignored(event):
+                return self._extend(event)
+            case _:
+                pass
+        return []
+
+    def _ignored(self, tick: Tick) -> bool:
+        """Whether what it wrote did not come back as valid for so long that it has to write again."""
+        return tick.elapsed_ms - self._written_ms > WRITTEN_MS_MAX
+
+    def _offered(self, offer: Offer) -> None:
+        if 0 <= offer.partition < len(self.offers):
+            self.offers[offer.partition] = max(self.offers[offer.partition], offer.offset)
+
+    def _follow(self, record: Manifest | Exclusion, data: bytes, offset: int) -> None:
+        after = self.tip.after(record, digest(data), offset)
+        if after is None:
+            return
+        if isinstance(record, Manifest):
+            self._outcomes = {of: lane for of, lane in self._outcomes.items() if of[0] >= after.epoch}
+            self.offers = [max(mine, known) for mine, known in zip(self.offers, record.offers, strict=True)]
+            self._opened_ms = None
+            self._joins = {
+                attempt: join for attempt, join in self._joins.items()
+                if attempt in self._owners.values() or any(lane.attempt == attempt for lane in after.cut)}
+        self.tip = after
+        self._due_ms = None
+
+    # ---- acting -------------------------------------------------------------------------------------------------
+
+    def _extend(self, tick: Tick) -> list[Command]:
+        """Write the record that the open epoch needs next, if it is time for one."""
+        tip, elapsed = self.tip, tick.elapsed_ms
+        if self._opened_ms is None:
+            self._opened_ms = elapsed
+        # 9. Close it with the outcomes of the named attempts. Who is late or has been replaced is excluded.
+        close = tuple(
+            None if rank in tip.excluded else self._outcomes.get((tip.epoch, lane.attempt))
+            for rank, lane in enumerate(tip.cut))
+        missing = [rank for rank, outcome in enumerate(close) if outcome is None and rank not in tip.excluded]
+        record: Manifest | Exclusion | None
+        if missing:
+            record = self._exclusion(missing, elapsed)
+        else:
+            record = self._manifest(tick, close)
+        if record is None or not self._patient(elapsed):
+            return []
+        self._written_on, self._written_ms = tip.hash, elapsed
+        if isinstance(record, Manifest):
+            if tip.cut:
+                self._epochs.append((elapsed - self._opened_ms, self._size(tip)))
+            if record.cut:
+                self._cut_ms = elapsed
+        return [Append(topics.EPOCHS, record)]
+
+    def _patient(self, elapsed_ms: float) -> bool:
+        """Whether the active sequencer has had its time to act."""
+        if self._due_ms is None:
+            self._due_ms = elapsed_ms
+        return elapsed_ms - self._due_ms >= self.pace.patience_ms
+
+    def _exclusion(self, missing: Sequence[int], elapsed_ms: float) -> Exclusion | None:
+        """Exclude lanes that time out or whose partitions have a newer join."""
+        tip = self.tip
+        waited = elapsed_ms - (self._opened_ms or elapsed_ms)
+        late = [rank for rank in missing if waited > self._timeout_ms(tip.cut[rank]) or self._replaced(tip.cut[rank])]
+        if not late:
+            return None
+        log.warning("lanes %s of epoch %d are excluded after %.0f ms", late, tip.epoch, waited)
+        return Exclusion(epoch=tip.epoch, previous=tip.hash, lanes=tuple(late))
+
+    def _timeout_ms(self, lane: Lane) -> float:
+        """How long a lane may take: it follows measured times, scaled by the work, and doubles with each strike."""
+        measured = sorted(duration / max(1, size) for duration, size in self._epochs)
+        fixed = sorted(duration for duration, _ in self._epochs)
+        expected = 0.0
+        if measured:
+            high = int(len(measured) * 0.99)
+            expected = TIMEOUT_FACTOR * max(fixed[high], measured[len(measured) // 2] * self._size(self.tip))
+        strikes = max((self.tip.inputs[part.partition].strikes for part in lane.slices), default=0)
+        return float(min(TIMEOUT_MS_MAX, max(self.pace.timeout_ms_min, expected) * 2.0**strikes))
+
+    @staticmethod
+    def _size(tip: Tip) -> int:
+        """Transactions in the cut."""
+        return sum(part.high - part.low + len(part.carries) for lane in tip.cut for part in lane.slices)
+
+    def _replaced(self, lane: Lane) -> bool:
+        """Whether a newer join names one of the partitions that the lane runs."""
+        owners = [self._owners.get(part.partition) for part in lane.slices]
+        return any(owner is not None and self._joins[owner][0] > lane.joined for owner in owners)
+
+    def _manifest(self, tick: Tick, close: tuple[LaneOutcome | None, ...]) -> Manifest | None:
+        """Close the open epoch and cut the next one. Without work it opens empty."""
+        # 3. Cut what is there; a reason for an epoch is input that can run, or a close for the open one.
+        tip = self.tip
+        now_ms = max(tick.now_ms, tip.timestamp_ms)
+        inputs = tip.inputs_after(close)
+        cut = self._cut(inputs)
+        progress = any(outcome is not None and outcome.included + outcome.rejected for outcome in close)
+        if not any(self._due(part, inputs[part.partition], now_ms, progress) for lane in cut for part in lane.slices):
+            cut = ()
+        if cut and tip.cut and tick.elapsed_ms - self._cut_ms < self.pace.interval_ms:
+            return None
+        digests = self._new_digests()
+        if not cut and not tip.cut and not self._digests_complete(digests, tick.elapsed_ms):
+            return None
+        return Manifest(
+            epoch=tip.epoch + 1,
+            block=tip.block_after(close),
+            previous=tip.hash,
+            timestamp_ms=now_ms,
+            randomness=tick.randomness,
+            rules=tip.rules.hash(),
+            close=close,
+            cut=cut,
+            digests=digests,
+            outcomes_read=self.outcomes_read,
+            offers=tuple(self.offers),
+        )
+
+    def _new_digests(self) -> tuple[ShardDigest, ...]:
+        """What the chain does not name yet."""
+        named = {entry.shard: entry.epoch for entry in self.tip.digests}
+        return tuple(
+            entry for shard, entry in sorted(self._digests.items()) if entry.epoch > named.get(shard, -1))
+
+    def _digests_complete(self, digests: tuple[ShardDigest, ...], elapsed_ms: float) -> bool:
+        """Whether, with nothing else to do, it is time for a manifest that only names digests."""
+        if not digests:
+            return False
+        waited = elapsed_ms - (self._opened_ms if self._opened_ms is not None else elapsed_ms)
+        newest = {entry.epoch for entry in self._digests.values()}
+        return (len(self._digests) == self._shards and len(newest) == 1) or waited >= DIGEST_WAIT_MS
+
+    def _cut(self, inputs: tuple[Input, ...]) -> tuple[Lane, ...]:
+        """The lanes of the next epoch: each partition with a live join and any input, in its owner's (step 3)."""
+        slices: dict[Attempt, list[Slice]] = {}
+        for partition in sorted(self._owners):
+            owner = self._owners[partition]
+            if partition >= len(inputs) or not self.joined_anew(owner, inputs[partition]):
+                continue
+            part = self._slice(partition, inputs[partition], owner)
+            if part.high > part.low or part.carries:
+                slices.setdefault(owner, []).append(part)
+        pending = {(p, carry.position): carry for p, waiting in enumerate(inputs) for carry in waiting.pending}
+        runnable = [
+            (pending[part.partition, position].origin, owner)
+            for owner, parts in slices.items() for part in parts for position in part.carries
+            if pending[part.partition, position].parked_ms is None]
+        first = min(runnable)[1] if runnable else None
+        number = len(inputs)
+
+        def rank(owner: Attempt) -> tuple[bool, int]:
+            return owner != first, min((part.partition + self.tip.epoch) % number for part in slices[owner])
+
+        return tuple(
+            Lane(
+                attempt=owner,
+                joined=self._joins[owner][0],
+                partitions=self._joins[owner][1].partitions,
+                slices=tuple(slices[owner]))
+            for owner in sorted(slices, key=rank))
+
+    def joined_anew(self, owner: Attempt, waiting: Input) -> bool:
+        """Whether the owner has joined since a lane with the partition was excluded."""
+        return self._joins[owner][0] >= waiting.joins_from
+
+    def _slice(self, partition: int, waiting: Input, owner: Attempt) -> Slice:
+        """What is cut of a partition, within the budget of its lane."""
+        rules, shared = self.tip.rules, max(1, sum(other == owner for other in self._owners.values()))
+        low = waiting.consumed
+        offered = max(low, self.offers[partition])
+        runnable = [carry.position for carry in waiting.pending if carry.parked_ms is None]
+        parked = [carry.position for carry in waiting.pending if carry.parked_ms is not None]
+        if waiting.strikes >= rules.strikes_single:
+            # A partition whose executors died again and again is cut one by one, then that one is skipped.
+            carries = (runnable or parked)[:1] if not (offered > low and not runnable) else []
+            high = low if carries else min(offered, low + 1)
+            return Slice(
+                partition=partition, low=low, high=high, carries=tuple(carries),
+                skip=waiting.strikes >= rules.strikes_skip)
+        budget = max(1, self.pace.lane_transactions_max // shared)
+        return Slice(
+            partition=partition,
+            low=low,
+            high=min(offered, low + budget),
+            carries=tuple((runnable + parked)[: max(1, self.pace.lane_carries_max // shared)]))
+
+    def _due(self, part: Slice, waiting: Input, now_ms: int, progress: bool) -> bool:
+        """Whether a slice is a reason for an epoch; a parked transaction is one after progress or when it expires."""
+        if part.high > part.low:
+            return True
+        taken = frozenset(part.carries)
+        expired_ms = now_ms - self.tip.rules.parked_ms_max
+        return any(
+            carry.parked_ms is None or progress or carry.parked_ms <= expired_ms
+            for carry in waiting.pending if carry.position in taken)

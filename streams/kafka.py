@@ -1,0 +1,230 @@
+"""The log on Kafka, by confluent-kafka. All options that correctness rests on stand here, each with its reason."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from schemas.errors import InvariantViolation, QueueFull, Unavailable
+from schemas.topics import DEFAULT_PREFIX, RECORD_BYTES_MAX, Topic, TopicName
+
+from .events import END
+from .log import Acked, Fetched
+
+log = logging.getLogger(__name__)
+
+FETCH_RECORDS_MAX = 5_000
+"""Records that one poll returns at most."""
+ACK_WAIT_S = 0.005
+"""How long a poll waits for acknowledgements before it looks for records."""
+METADATA_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """How to reach the cluster."""
+
+    bootstrap: str
+    """``host:port,…``."""
+    prefix: str = DEFAULT_PREFIX
+    """Prepended to every topic name, group id and transactional id."""
+    security: Mapping[str, str] = field(default_factory=dict)
+    """SASL and TLS options of librdkafka, passed to every client as they are."""
+
+    def client(self) -> dict[str, Any]:
+        """Options that all clients share."""
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "allow.auto.create.topics": False,  # a mistyped prefix is to fail, not to make topics
+            "socket.nagle.disable": True,  # a hop costs 0.2 ms instead of up to 40
+            "socket.keepalive.enable": True,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1_000,  # a restarted broker is found again within a second
+            "log_level": 3,
+            **self.security,
+        }
+
+    def consumer(self, group: str, *, committed_only: bool) -> dict[str, Any]:
+        """Options of a reader."""
+        return self.client() | {
+            "group.id": f"{self.prefix}{group}",
+            "enable.auto.commit": False,  # positions come from the chain of manifests, never from the group
+            "auto.offset.reset": "error",  # an offset that is gone is not to be skipped silently
+            "isolation.level": "read_committed" if committed_only else "read_uncommitted",
+            "fetch.wait.max.ms": 100,  # bounds the delay of a topic that is followed anew
+            "fetch.message.max.bytes": RECORD_BYTES_MAX,
+            "fetch.queue.backoff.ms": 5,
+            "queued.max.messages.kbytes": 65_536,  # bounds memory
+            "fetch.error.backoff.ms": 50,
+        }
+
+    def producer(self) -> dict[str, Any]:
+        """Options of a writer."""
+        return self.client() | {
+            "acks": "all",  # what is acknowledged survives the leader
+            "enable.idempotence": True,  # a retry neither repeats nor reorders
+            "linger.ms": 0,  # the pipeline batches by itself; waiting would add to every hop
+            "message.max.bytes": RECORD_BYTES_MAX + 65_536,
+            "delivery.timeout.ms": 120_000,  # a dead leader stalls acknowledgements for up to 13 s
+            "queue.buffering.max.messages": 100_000,
+            "queue.buffering.max.kbytes": 262_144,
+            "retry.backoff.ms": 20,
+            "compression.type": "none",
+        }
+
+
+class KafkaLog:
+    """A consumer that is assigned by hand and an idempotent producer, used by one thread.
+
+    Parameters
+    ----------
+    settings
+        The cluster.
+    committed_only
+        Whether records of open and aborted Kafka transactions are left out.
+    """
+
+    def __init__(self, settings: KafkaSettings, *, committed_only: bool = True) -> None:
+        self._settings = settings
+        self._consumer = Consumer(settings.consumer("followers", committed_only=committed_only))
+        self._producer: Producer | None = None
+        self._following: set[Topic] = set()
+        self._acked: list[Acked] = []
+        self._in_flight = 0
+        self._failed: KafkaError | None = None
+        self._topics: dict[tuple[str, int], Topic] = {}
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def follow(self, positions: Mapping[Topic, int]) -> None:
+        """Read these topics too; one that is read already is moved."""
+        moved = [topic for topic in positions if topic in self._following]
+        self.leave(moved)
+        at_end = self.ends([topic for topic, offset in positions.items() if offset == END])
+        self._consumer.incremental_assign([
+            self._partition(topic, at_end.get(topic, offset)) for topic, offset in positions.items()])
+        self._following |= positions.keys()
+
+    def leave(self, topics: Iterable[Topic]) -> None:
+        """Stop reading these topics."""
+        gone = [topic for topic in topics if topic in self._following]
+        if gone:
+            self._consumer.incremental_unassign([self._partition(topic) for topic in gone])
+            self._following -= set(gone)
+
+    def poll(self, timeout_s: float) -> list[Fetched]:
+        """The next records. While appends are in flight it waits for their acknowledgements instead."""
+        if self._producer is not None:
+            self._producer.poll(min(timeout_s, ACK_WAIT_S) if self._in_flight else 0)
+            self._check()
+            if self._in_flight or self._acked:
+                timeout_s = 0
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        # `consume` waits until it has as many as asked for, so it is only used for what is here already.
+        messages = [first, *self._consumer.consume(FETCH_RECORDS_MAX, 0)]
+        return [fetched for message in messages if (fetched := self._fetched(message)) is not None]
+
+    def ends(self, topics: Iterable[Topic]) -> dict[Topic, int]:
+        """One past the last offset of each."""
+        try:
+            return {
+                topic: self._consumer.get_watermark_offsets(self._partition(topic), timeout=METADATA_TIMEOUT_S)[1]
+                for topic in topics}
+        except KafkaException as exc:
+            raise Unavailable(f"the broker does not tell the end of a topic: {exc}") from exc
+
+    def begins(self, topics: Iterable[Topic]) -> dict[Topic, int]:
+        """The first offset of each that is still kept."""
+        try:
+            return {
+                topic: self._consumer.get_watermark_offsets(self._partition(topic), timeout=METADATA_TIMEOUT_S)[0]
+                for topic in topics}
+        except KafkaException as exc:
+            raise Unavailable(f"the broker does not tell the begin of a topic: {exc}") from exc
+
+    def _partition(self, topic: Topic, offset: int = OFFSET_END) -> TopicPartition:
+        name = f"{self._settings.prefix}{topic.name}"
+        self._topics[name, topic.partition] = topic
+        return TopicPartition(name, topic.partition, offset)
+
+    def _fetched(self, message: Message) -> Fetched | None:
+        error = message.error()
+        if error is not None:
+            if error.retriable() or error.code() in _PASSING:
+                log.warning("reading %s: %s", message.topic(), error)
+                return None
+            raise InvariantViolation(f"cannot read {message.topic()} [{message.partition()}]: {error}")
+        topic = self._topics[str(message.topic()), int(message.partition() or 0)]
+        headers: Any = message.headers() or ()
+        return Fetched(
+            topic, int(message.offset() or 0), message.key(), message.value() or b"", message.timestamp()[1],
+            dict(headers))
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        topic: Topic,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        headers: Mapping[str, bytes] | None = None,
+        token: object = None,
+    ) -> None:
+        """Append a record."""
+        if self._producer is None:
+            self._producer = Producer(self._settings.producer() | {"error_cb": self._note_error})
+        try:
+            self._producer.produce(
+                f"{self._settings.prefix}{topic.name}", value, key, topic.partition,
+                headers=list(headers.items()) if headers else None, on_delivery=self._delivered(token))
+        except BufferError as exc:
+            raise QueueFull(f"{self._in_flight} records wait to be sent to the broker") from exc
+        self._in_flight += 1
+
+    def acknowledged(self) -> list[Acked]:
+        """The appends that were stored since the last call."""
+        self._check()
+        acked, self._acked = self._acked, []
+        return acked
+
+    def _delivered(self, token: object) -> Callable[[KafkaError | None, Message], None]:
+        def note(error: KafkaError | None, message: Message) -> None:
+            self._in_flight -= 1
+            if error is not None:
+                self._failed = error
+            else:
+                self._acked.append(Acked(token, int(message.offset() or 0)))
+
+        return note
+
+    def _note_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._failed = error
+        else:
+            log.info("broker: %s", error)
+
+    def _check(self) -> None:
+        """A record that could not be delivered may be lost or may come late: only a new attempt is safe."""
+        if self._failed is not None:
+            raise Unavailable(f"a record was not delivered: {self._failed}")
+
+    def close(self) -> None:
+        """Send what is queued, for at most ten seconds, and disconnect."""
+        if self._producer is not None:
+            self._producer.flush(10)
+        self._consumer.close()
+
+
+_PASSING = frozenset({
+    KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE,
+    KafkaError._PARTITION_EOF, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION})
+
+
+def topic_name(settings: KafkaSettings, name: TopicName) -> str:
+    """A topic as the broker names it."""
+    return f"{settings.prefix}{name}"
