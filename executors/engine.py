@@ -41,7 +41,6 @@ from streams.events import (
     Read,
     Record,
     Rejoin,
-    Tick,
 )
 
 from .effects import effects_of, prepares_of, revisions_of
@@ -108,21 +107,31 @@ class Executor:
         """Where it reads `carries` from: the oldest pending position, or one past the highest accepted one."""
         return carries_from(self.tip.inputs[partition])
 
-    def step(self, event: Event) -> list[Command]:
-        """Take note of the event, then go on with the open epoch as far as possible."""
+    def step(self, *events: Event) -> list[Command]:
+        """Take note of the events, then go on with the open epoch as far as possible."""
         commands: list[Command] = []
-        match event:
-            case Assigned(attempt, partitions):
-                commands = self._assigned(attempt, partitions)
-            case Record(topic, offset, value, data):
-                commands = self._record(topic, offset, value, data)
-            case Answer(read, entries):
-                self._answered(read, entries)
-            case Acknowledged(Append() as append, offset) if self.work is not None:
-                self._acknowledge(self.work, append, offset)
-            case Tick():
-                pass
+        for event in events:
+            match event:
+                case Assigned(attempt, partitions):
+                    commands += self._assigned(attempt, partitions)
+                case Record(topic, offset, value, data):
+                    commands += self._record(topic, offset, value, data)
+                case Answer(read, entries):
+                    self._answered(read, entries)
+                case Acknowledged(Append() as append, offset) if self.work is not None:
+                    self._acknowledge(self.work, append, offset)
+                case _:
+                    pass
         return commands + self._advance()
+
+    def wants(self, read: Read) -> bool:
+        """Whether the open epoch still needs the answer to a read."""
+        return self.work is not None and read in self.work.asked and not self._has(self.work, read)
+
+    def ahead(self, partition: int) -> int:
+        """How many offsets of a partition are held that no committed list held."""
+        consumed = self.tip.inputs[partition].consumed
+        return max(0, self.held.get(partition, consumed) - consumed)
 
     def _assigned(self, attempt: Attempt, partitions: tuple[int, ...]) -> list[Command]:
         self.attempt, self.partitions, self.work = attempt, tuple(sorted(partitions)), None

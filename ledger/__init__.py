@@ -7,11 +7,12 @@ from .blocks import BlockRoots, IndexedBlock
 from .follow import IndexFollower
 from .index import BlockIndex, Head
 from .logs import LimitExceeded, LogFilter, LoggedEvent
-from .subscriber import Live, ReceiptFilter, ReceiptSubscriber
+from .subscriber import FromEpoch, Live, ReceiptFilter, ReceiptSubscriber
 
 __all__ = [
     "BlockIndex",
     "BlockRoots",
+    "FromEpoch",
     "Head",
     "IndexFollower",
     "IndexedBlock",

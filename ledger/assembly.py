@@ -91,6 +91,8 @@ class Assembler:
         """After all manifests that were read."""
         self.stored = tip
         """After the last epoch that was given out."""
+        self.epochs_read = tip.offset + 1
+        """Where to read on in `epochs`."""
         self._closed: deque[Closed] = deque()
         self._held: dict[int, dict[Source, tuple[Receipt, bytes]]] = {}
         self._waiting = 0
@@ -122,12 +124,15 @@ class Assembler:
             self._take_receipt(record)
 
     def _take_manifest(self, record: Fetched) -> None:
+        if record.offset < self.epochs_read:
+            return
+        self.epochs_read = record.offset + 1
         try:
             value = CODEC.decode(record.value)
         except UndecodableRecord as exc:
             log.warning("offset %d of epochs is skipped: %s", record.offset, exc)
             return
-        if not isinstance(value, Manifest | Exclusion) or record.offset <= self.tip.offset:
+        if not isinstance(value, Manifest | Exclusion):
             return
         before, after = self.tip, self.tip.after(value, digest(record.value), record.offset)
         if after is None:
@@ -200,7 +205,7 @@ class Assembler:
 
     def wanted(self) -> dict[Topic, int]:
         """The topics to read now, each with its position; those that run too far ahead are left out."""
-        wanted = {EPOCHS: self.tip.offset + 1} if len(self._closed) < EPOCHS_WAITING_MAX else {}
+        wanted = {EPOCHS: self.epochs_read} if len(self._closed) < EPOCHS_WAITING_MAX else {}
         ahead = self._waiting >= RECEIPTS_WAITING_MAX
         for shard, position in self._next.items():
             # Epochs rise within a partition: a shard that is past the next epoch has nothing more of it.

@@ -10,14 +10,14 @@ from typing import Any
 
 from rocksdict import Options, Rdict, WriteBatch
 
-from schemas.errors import ConfigurationError, Unavailable
+from schemas.errors import ConfigurationError, InvariantViolation, Unavailable
 
 WRITE_BUFFER_BYTES = 32 * 1024 * 1024
 WAL_BYTES_MAX = 128 * 1024 * 1024
 
 
 class Database:
-    """Keys and values as bytes, in the order of the keys. Reads come from any thread, writes from one."""
+    """Keys and values as bytes, in the order of the keys. Any thread may use it; batches are atomic."""
 
     def __init__(self, path: Path) -> None:
         options = Options(raw_mode=True)
@@ -63,14 +63,20 @@ class Database:
             raise Unavailable(f"the index cannot be read: {exc}") from exc
 
     def write(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
-        """Store entries in one atomic batch."""
+        """Store entries in one atomic batch.
+
+        Raises
+        ------
+        InvariantViolation
+            They aren't stored; what follows them must not be either.
+        """
         batch = WriteBatch(raw_mode=True)
         for key, value in entries:
             batch.put(key, value)
         try:
             self._db.write(batch)
         except Exception as exc:
-            raise Unavailable(f"the index cannot be written: {exc}") from exc
+            raise InvariantViolation(f"the index cannot be written: {exc}") from exc
 
     def close(self) -> None:
         """Flush and close; reads fail from then on."""

@@ -46,7 +46,7 @@ class IndexFollower:
         self._unstored: list[tuple[Source, bytes]] = []
         self._following: set[Topic] = set()
         self._listeners: list[Listener] = []
-        self._target = -1
+        self._target = 0
         self.started = False
         """Whether all topics are followed."""
 
@@ -57,7 +57,7 @@ class IndexFollower:
     @property
     def caught_up(self) -> bool:
         """Whether all is indexed that was on `epochs` when the follower started, and nothing much waits."""
-        return self.started and self._assembler.tip.offset >= self._target and self._assembler.closed_waiting < 100
+        return self.started and self._assembler.epochs_read >= self._target and self._assembler.closed_waiting < 100
 
     @property
     def known_block(self) -> int:
@@ -71,8 +71,7 @@ class IndexFollower:
 
     def start(self) -> None:
         """Follow the topics from where the index ends."""
-        # One past the end may be a control record, so the last offset is never waited for by itself.
-        self._target = min(self._committed.ends([EPOCHS])[EPOCHS], self._index.tip.offset + 1) - 1
+        self._target = self._committed.ends([EPOCHS])[EPOCHS]
         self._uncommitted.follow({transactions(p): offset for p, offset in self._transactions_read.items()})
         self._adjust()
         self.started = True

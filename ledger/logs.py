@@ -57,7 +57,7 @@ class LoggedEvent(NamedTuple):
     """A log with the receipt that it stands in."""
 
     receipt: Receipt
-    index: int
+    log_index: int
     """Within the block."""
     event: Event
 

@@ -15,7 +15,7 @@ from .log import Acked, Fetched
 
 log = logging.getLogger(__name__)
 
-FETCH_RECORDS_MAX = 5_000
+FETCH_RECORDS_MAX = 1_000
 """Records that one poll returns at most."""
 ACK_WAIT_S = 0.005
 """How long a poll waits for acknowledgements before it looks for records."""
@@ -114,6 +114,14 @@ class KafkaLog:
             self._consumer.incremental_unassign([self._partition(topic) for topic in gone])
             self._following -= set(gone)
 
+    def pause(self, topics: Iterable[Topic]) -> None:
+        """Fetch nothing of these topics until `resume`: back-pressure."""
+        self._consumer.pause([self._partition(topic) for topic in topics if topic in self._following])
+
+    def resume(self, topics: Iterable[Topic]) -> None:
+        """Fetch these topics again."""
+        self._consumer.resume([self._partition(topic) for topic in topics if topic in self._following])
+
     def poll(self, timeout_s: float) -> list[Fetched]:
         """The next records. While appends are in flight it waits for their acknowledgements instead."""
         if self._producer is not None:
@@ -127,6 +135,11 @@ class KafkaLog:
         # `consume` waits until it has as many as asked for, so it is only used for what is here already.
         messages = [first, *self._consumer.consume(FETCH_RECORDS_MAX, 0)]
         return [fetched for message in messages if (fetched := self._fetched(message)) is not None]
+
+    def position(self, topic: Topic) -> int:
+        """The next offset to be read of a topic that is followed; it passes over what isn't for readers."""
+        (at,) = self._consumer.position([self._partition(topic)])
+        return int(at.offset)
 
     def ends(self, topics: Iterable[Topic]) -> dict[Topic, int]:
         """One past the last offset of each."""
@@ -212,6 +225,11 @@ class KafkaLog:
         """A record that could not be delivered may be lost or may come late: only a new attempt is safe."""
         if self._failed is not None:
             raise Unavailable(f"a record was not delivered: {self._failed}")
+
+    @property
+    def in_flight(self) -> int:
+        """Appends that aren't acknowledged yet."""
+        return self._in_flight
 
     def close(self) -> None:
         """Send what is queued, for at most ten seconds, and disconnect."""

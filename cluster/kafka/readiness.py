@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -47,8 +48,8 @@ def await_ready(host: str, port: int, *, cluster_id: str, timeout_s: float, aliv
     wait.until("metadata", lambda: _answers(bootstrap, cluster_id))
     with ThreadPoolExecutor(2, "broker-probe") as pool:  # on new data each makes its topic, which takes a while
         steps = [
-            pool.submit(wait.until, "transaction coordinator", _attempts(lambda limit: _transactions(bootstrap, limit))),
-            pool.submit(wait.until, "group coordinator", _attempts(lambda limit: _groups(bootstrap, limit))),
+            pool.submit(wait.until, "transaction coordinator", _attempts(partial(_transactions, bootstrap))),
+            pool.submit(wait.until, "group coordinator", _attempts(partial(_groups, bootstrap))),
         ]
     for step in steps:
         step.result()

@@ -14,7 +14,14 @@ from schemas.hashing import keccak
 from .admission import delegate
 from .code import Code
 from .frame import EMPTY, Frame, Message, World
-from .instructions import COLD_ACCOUNT_GAS, NEW_ACCOUNT_GAS, WARM_GAS, address_of, forbid_static, instructions
+from .instructions import (
+    COLD_ACCOUNT_GAS,
+    NEW_ACCOUNT_GAS,
+    WARM_GAS,
+    address_of,
+    forbid_static,
+    instructions,
+)
 from .interpreter import run
 from .library import Instruction, OutOfGas, ReservedBytesInCode, VMError
 from .opcodes import CALL, CALLCODE, CREATE, CREATE2, DELEGATECALL, STATICCALL

@@ -10,7 +10,15 @@ from schemas.hashing import keccak
 
 from .code import Block, Code
 from .frame import Frame, grow
-from .library import FullStack, InsufficientStack, Instruction, InvalidInstruction, InvalidJumpDestination, OutOfGas, Revert
+from .library import (
+    FullStack,
+    Instruction,
+    InsufficientStack,
+    InvalidInstruction,
+    InvalidJumpDestination,
+    OutOfGas,
+    Revert,
+)
 
 _MASK = 2**256 - 1
 _SIGN = 2**255
@@ -143,7 +151,7 @@ def run(frame: Frame, code: Code, instructions: Mapping[int, Instruction]) -> No
                     gas = grow(memory, start + size, gas)
                 if gas < 0:
                     raise OutOfGas
-                push(int.from_bytes(keccak(memory[start:start + size] if size else b""), "big"))
+                push(int.from_bytes(keccak(bytes(memory[start:start + size]) if size else b""), "big"))
             elif op == 0x33:  # CALLER
                 push(int.from_bytes(message.sender, "big"))
             elif op == 0x34:  # CALLVALUE

@@ -9,7 +9,16 @@ from typing import Any, Final
 
 from executors.machine import Log, StateView
 from schemas.hashing import EMPTY_CODE_HASH, keccak
-from schemas.keys import StateKey, balance_key, blob_key, code_key, minimal, nonce_key, slot_key, storage_key
+from schemas.keys import (
+    StateKey,
+    balance_key,
+    blob_key,
+    code_key,
+    minimal,
+    nonce_key,
+    slot_key,
+    storage_key,
+)
 
 from .admission import read_blob
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 # six times slower than pysha3.
 os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")
 
-from eth.exceptions import (  # noqa: E402
+from eth.exceptions import (
     ContractCreationCollision,
     FullStack,
     InsufficientStack,
@@ -26,9 +26,9 @@ from eth.exceptions import (  # noqa: E402
     VMError,
     WriteProtection,
 )
-from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH  # noqa: E402
-from eth.vm.forks.prague.computation import PRAGUE_PRECOMPILES  # noqa: E402
-from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES  # noqa: E402
+from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH
+from eth.vm.forks.prague.computation import PRAGUE_PRECOMPILES
+from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
 
 Instruction = Callable[[Any], Any]
 """Gets the frame."""
@@ -50,6 +50,19 @@ def instruction(opcode: int) -> tuple[int, Instruction]:
 
 
 __all__ = [
-    "PRECOMPILES", "TRUSTED_SETUP_PATH", "ContractCreationCollision", "FullStack", "InsufficientStack", "Instruction",
-    "InvalidInstruction", "InvalidJumpDestination", "OutOfBoundsRead", "OutOfGas", "ReservedBytesInCode", "Revert",
-    "VMError", "WriteProtection", "instruction"]
+    "PRECOMPILES",
+    "TRUSTED_SETUP_PATH",
+    "ContractCreationCollision",
+    "FullStack",
+    "Instruction",
+    "InsufficientStack",
+    "InvalidInstruction",
+    "InvalidJumpDestination",
+    "OutOfBoundsRead",
+    "OutOfGas",
+    "ReservedBytesInCode",
+    "Revert",
+    "VMError",
+    "WriteProtection",
+    "instruction",
+]

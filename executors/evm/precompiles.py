@@ -13,7 +13,7 @@ import hashlib
 from functools import cache
 from typing import Any, Final
 
-import ckzg
+import ckzg  # type: ignore[import-not-found]  # a bare extension module
 
 from ingest.signatures import recover
 

@@ -1,0 +1,200 @@
+"""The engine: one transaction or call from admission to the changes of state.
+
+References
+----------
+EIP-1559 (fees), EIP-3529 (refunds), EIP-3651 (warm fee recipient), EIP-7623 (floor), EIP-7702 (delegations).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from executors.machine import (
+    Answer,
+    Block,
+    Missing,
+    Rejected,
+    Result,
+    StateView,
+    Status,
+)
+from ingest.admission import AccessList, intrinsic_gas
+from ingest.transactions import Authorization, Transaction
+from schemas.errors import InvariantViolation, ParsecError
+from schemas.keys import balance_key, nonce_key, slot_key
+from schemas.rules import Rules
+
+from .admission import DELEGATION_PREFIX, Admitted, admit, delegate
+from .call import Call
+from .calls import contract_address, process, process_creation, resolve
+from .code import Code, CodeCache
+from .frame import EMPTY, Frame, Message, World
+from .journal import Journal
+from .library import ContractCreationCollision
+from .reasons import reason
+
+_CODES_MAX: Final = 1_024
+_REFUND_QUOTIENT: Final = 5
+_DELEGATION_REFUND: Final = 12_500
+"""Of the price of an authorization, where its account exists already."""
+
+
+class PyEvm:
+    """The virtual machine in Python."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._codes = CodeCache(_CODES_MAX)
+
+    def execute(self, transaction: Transaction, block: Block, view: StateView) -> Answer:
+        """Run one transaction to its end.
+
+        The view is written to only after the end, so that `Missing` leaves nothing behind.
+
+        Raises
+        ------
+        Missing
+            As the view raised it.
+        InvariantViolation
+            If the engine failed in a way that no transaction can bring about.
+        """
+        rules = self._rules
+        admitted = admit(transaction, rules, view)
+        if not isinstance(admitted, Admitted):
+            return admitted
+        sender = transaction.sender
+        journal = Journal(view)
+        journal.original[nonce_key(sender)] = transaction.nonce
+        journal.original[balance_key(sender)] = admitted.balance
+        price = min(transaction.max_fee, rules.base_fee + transaction.max_priority_fee)
+        world = World(rules=rules, block=block, journal=journal, codes=self._codes, origin=sender, gas_price=price)
+        result = _guarded(lambda: _transact(
+            world, nonce=transaction.nonce, to=transaction.to, value=transaction.value, data=transaction.data,
+            gas_limit=transaction.gas_limit, intrinsic=transaction.intrinsic_gas, floor=transaction.floor_gas,
+            access_list=transaction.access_list, authorizations=transaction.authorizations))
+        journal.flush()
+        return result
+
+    def call(self, call: Call, block: Block, view: StateView) -> Result | Rejected:
+        """Run a message for its result; nothing is written to the view.
+
+        Gas is counted as for a transaction: intrinsic gas, refunds and the floor are in `Result.gas_used`, so that the
+        lowest gas limit that succeeds is the estimate.
+
+        Returns
+        -------
+        Result or Rejected
+            Rejected if the gas limit is below the intrinsic gas, or the sender lacks the funds.
+        """
+        intrinsic, floor = intrinsic_gas(
+            call.data, creates=call.to is None, access_list=call.access_list, authorizations=len(call.authorizations))
+        if call.gas_limit < max(intrinsic, floor):
+            return Rejected(reason=f"intrinsic gas too low: gas limit {call.gas_limit}, needed {max(intrinsic, floor)}")
+        journal = Journal(view)
+        cost = call.gas_limit * call.gas_price + call.value
+        if cost and journal.balance(call.sender) < cost:
+            return Rejected(
+                reason=f"insufficient funds for gas * price + value: account 0x{call.sender.hex()} has "
+                f"{journal.balance(call.sender)} wei, needs {cost}")
+        world = World(
+            rules=self._rules, block=block, journal=journal, codes=self._codes, origin=call.sender, gas_price=call.gas_price)
+        return _guarded(lambda: _transact(
+            world, nonce=journal.nonce(call.sender), to=call.to, value=call.value, data=call.data,
+            gas_limit=call.gas_limit, intrinsic=intrinsic, floor=floor, access_list=call.access_list,
+            authorizations=call.authorizations))
+
+
+def _guarded(run: Callable[[], Result]) -> Result:
+    """Let through what may come out of an execution, and stop the process for anything else."""
+    try:
+        return run()
+    except (Missing, ParsecError):
+        raise
+    except Exception as exc:
+        raise InvariantViolation(f"the engine failed: {exc!r}") from exc
+
+
+def _transact(
+    world: World, *, nonce: int, to: bytes | None, value: int, data: bytes, gas_limit: int, intrinsic: int, floor: int,
+    access_list: AccessList, authorizations: tuple[Authorization, ...],
+) -> Result:
+    """Buy gas, run the message, and settle.
+
+    1. Take the price of the gas and raise the nonce.
+    2. Warm what the transaction names, and apply its authorizations.
+    3. Run.
+    4. Refund, pay the fee recipient, burn the base fee, delete what destroyed itself.
+    """
+    journal, sender, price = world.journal, world.origin, world.gas_price
+    # 1.
+    if price:
+        journal.set_balance(sender, journal.balance(sender) - gas_limit * price)
+    journal.set_nonce(sender, nonce + 1)
+    # 2.
+    for address in (sender, world.coinbase):
+        journal.warm[address] = True
+    for address, slots in access_list:
+        journal.warm[address] = True
+        for slot in slots:
+            journal.warm_slots[slot_key(address, slot)] = True
+    for authorization in authorizations:
+        _authorize(journal, authorization)
+    # 3.
+    gas = gas_limit - intrinsic
+    created = None
+    if to is None:
+        created = contract_address(sender, nonce)
+        frame = _creation(world, created, value, data, gas)
+    else:
+        frame = _call(world, to, value, data, gas)
+    # 4.
+    gas_used = gas_limit - frame.gas
+    gas_used = max(gas_used - min(gas_used // _REFUND_QUOTIENT, journal.refund), floor)
+    if price:
+        journal.credit(sender, (gas_limit - gas_used) * price)
+        journal.credit(world.coinbase, gas_used * max(price - world.base_fee, 0))
+    journal.destroy_doomed()
+    if frame.error is not None:
+        return Result(
+            status=Status.FAILED, gas_used=gas_used, output=frame.output, reason=reason(frame.error, frame.output))
+    return Result(
+        status=Status.SUCCESS, gas_used=gas_used, output=b"" if created else frame.output,
+        logs=tuple(journal.logs.values()), contract=created)
+
+
+def _call(world: World, to: bytes, value: int, data: bytes, gas: int) -> Frame:
+    journal = world.journal
+    journal.warm[to] = True
+    code, precompile, delegated = resolve(world, to)
+    if delegated is not None:
+        journal.warm[delegated] = True
+    return process(world, Message(
+        sender=world.origin, storage_address=to, code=code, gas=gas, value=value, data=data, precompile=precompile))
+
+
+def _creation(world: World, address: bytes, value: int, init_code: bytes, gas: int) -> Frame:
+    journal = world.journal
+    journal.warm[address] = True
+    if journal.collides(address):
+        frame = Frame(world, Message(sender=world.origin, storage_address=address, code=EMPTY, gas=gas))
+        frame.fail(ContractCreationCollision())
+        return frame
+    return process_creation(world, Message(
+        sender=world.origin, storage_address=address, code=Code(init_code), gas=gas, value=value))
+
+
+def _authorize(journal: Journal, authorization: Authorization) -> None:
+    """Set or clear the delegation of an account, where its state allows it (EIP-7702)."""
+    authority = authorization.authority
+    if authority is None:
+        return
+    journal.warm[authority] = True
+    code = journal.code(authority)
+    if code and delegate(code) is None:
+        return
+    if journal.nonce(authority) != authorization.nonce:
+        return
+    if not journal.is_empty(authority):
+        journal.add_refund(_DELEGATION_REFUND)
+    target = authorization.address
+    journal.set_code(authority, DELEGATION_PREFIX + target if any(target) else b"")
+    journal.set_nonce(authority, authorization.nonce + 1)

@@ -1,0 +1,201 @@
+"""An executor as a process: moves the bytes of `executors.engine`. One thread owns all of it."""
+
+import gc
+import logging
+import os
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from ingest.hints import touched
+from ingest.transactions import Transaction
+from schemas import topics
+from schemas.chain import Tip
+from schemas.codec import CODEC
+from schemas.errors import Transient, UndecodableRecord
+from schemas.records import Attempt, Carry, Join, Outcome, Vote
+from schemas.topics import Topic, TopicName
+from streams.events import Acknowledged, Answer, Append, Assigned, Command, Event, Read, Record, Rejoin
+from streams.kafka import KafkaLog, KafkaSettings
+from streams.log import Fetched
+from streams.reads import ShardReader
+from streams.start import newest_tip, shard_addresses
+
+from . import intake
+from .engine import Executor
+from .evm import PyEvm
+from .group import GroupMember
+from .walk import Item
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.02
+"""How long it waits for records when there is nothing to do."""
+DECODED_PER_TURN = 128
+"""So many transactions are decoded before it looks at the epoch again."""
+READ_AHEAD_MAX = 8_192
+"""A partition with so many transactions waiting isn't fetched."""
+READ_WAIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorSettings:
+    """What an executor needs to know."""
+
+    shards: int
+    instance: str = ""
+    """Name in the consumer group that survives a restart."""
+
+
+class ExecutorService:
+    """Follows the topics, runs the engine and writes what it says."""
+
+    def __init__(self, settings: KafkaSettings, genesis: Tip, own: ExecutorSettings) -> None:
+        self._settings = settings
+        self._genesis = genesis
+        self._own = own
+        self._backlog: deque[Fetched] = deque()
+        self._carried: list[Fetched] = []
+        self._reads: list[Read] = []
+        self._paused: set[Topic] = set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set."""
+        # `transactions` is read uncommitted: a client transaction that hangs is not to stop a partition.
+        self._kafka = KafkaLog(self._settings, committed_only=False)
+        self._reader = ShardReader(self._own.shards)
+        member: GroupMember | None = None
+        try:
+            tip = newest_tip(self._kafka, self._reader, self._genesis)
+            for shard, address in shard_addresses(self._kafka, self._own.shards).items():
+                self._reader.set_address(shard, address)
+            self._engine = Executor(tip, self._own.shards, PyEvm(self._genesis.rules), hints)
+            self._kafka.follow(self._engine.positions())
+            self._member = member = GroupMember(self._settings, self._own.instance)
+            log.info("executor starts at epoch %d", tip.epoch)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 50)  # the overlays of an epoch are garbage at once; a scan each 700 objects costs
+            while not stop.is_set():
+                self._turn()
+        finally:
+            if member is not None:
+                member.close()
+            self._reader.close()
+            self._kafka.close()
+
+    def _turn(self) -> None:
+        """One round: membership, records, what is decoded ahead, reads."""
+        assigned = self._member.poll()
+        if assigned is not None:
+            self._assign(assigned)
+        busy = self._backlog or self._reads
+        self._take_records(self._kafka.poll(0 if busy else IDLE_S))
+        for acked in self._kafka.acknowledged():
+            if isinstance(acked.token, Append):
+                self._step(Acknowledged(acked.token, acked.offset))
+        if self._carried:
+            carried, self._carried = self._carried, []
+            self._step(*intake.carries(carried, self._genesis.rules))
+        if self._backlog:
+            count = min(DECODED_PER_TURN, len(self._backlog))
+            records = [self._backlog.popleft() for _ in range(count)]
+            self._step(*intake.transactions(records, self._genesis.rules))
+        self._answer_reads()
+        self._throttle()
+
+    def _take_records(self, fetched: list[Fetched]) -> None:
+        """Records of the epoch at once; transactions wait until it is quiet."""
+        for record in fetched:
+            name = record.topic.name
+            if name is TopicName.TRANSACTIONS:
+                self._backlog.append(record)
+            elif name is TopicName.CARRIES:
+                self._carried.append(record)
+            else:
+                try:
+                    value = CODEC.decode(record.value)
+                except UndecodableRecord as exc:
+                    log.warning("skipped %s at %d: %s", name, record.offset, exc)
+                    continue
+                if isinstance(value, Vote):
+                    self._reader.set_address(value.shard, value.address)
+                self._step(Record(record.topic, record.offset, value, record.value))
+
+    def _step(self, *events: Event) -> None:
+        """Let the engine take events, and do what it says."""
+        for command in self._engine.step(*events):
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Append(record=Join() as join):
+                consumed = {p: self._engine.tip.inputs[p].consumed for p in join.partitions}
+                self._member.join(join, consumed)
+            case Append(topic=topic, record=record):
+                self._kafka.append(topic, CODEC.encode(record), key=_key(record), token=command)
+            case Read():
+                self._reads.append(command)
+            case Rejoin():
+                self._assign(self._member.partitions)
+            case _:
+                raise TypeError(command)
+
+    def _assign(self, partitions: frozenset[int]) -> None:
+        """Follow the partitions of a new attempt, then join with them."""
+        gone = frozenset(self._engine.partitions) - partitions
+        self._kafka.leave([of(p) for p in gone for of in (topics.transactions, topics.carries)])
+        self._backlog = deque(record for record in self._backlog if record.topic.partition not in gone)
+        known = frozenset(self._engine.partitions)
+        event = Assigned(Attempt(os.urandom(16)), tuple(sorted(partitions)))
+        commands = self._engine.step(event)
+        positions = self._engine.positions()
+        self._kafka.follow({
+            topic: at for topic, at in positions.items()
+            if topic.name in (TopicName.TRANSACTIONS, TopicName.CARRIES) and topic.partition not in known})
+        self._paused = {topic for topic in self._paused if topic.partition in partitions}
+        for command in commands:
+            self._do(command)
+        log.info("attempt %s joins with partitions %s", event.attempt.hex()[:8], sorted(partitions))
+
+    def _answer_reads(self) -> None:
+        """Values that the cache lacked, in one round trip; what cannot be had now is asked for again."""
+        reads, self._reads = self._reads, []
+        for read in reads:
+            try:
+                entries = self._reader.read(list(read.keys), read.at, deadline_s=READ_WAIT_S)
+            except Transient as exc:
+                log.info("read at %s is retried: %s", read.at, exc)
+                if self._engine.wants(read):
+                    self._reads.append(read)
+                continue
+            self._step(Answer(read, entries))
+
+    def _throttle(self) -> None:
+        """Stop fetching a partition that is too far ahead, and go on once it has drained."""
+        for partition in self._engine.partitions:
+            topic = topics.transactions(partition)
+            ahead = self._engine.ahead(partition)
+            if ahead > READ_AHEAD_MAX and topic not in self._paused:
+                self._kafka.pause([topic])
+                self._paused.add(topic)
+            elif ahead < READ_AHEAD_MAX // 2 and topic in self._paused:
+                self._kafka.resume([topic])
+                self._paused.remove(topic)
+
+
+def hints(item: Item) -> tuple[bytes, ...]:
+    """The keys that a transaction is expected to touch."""
+    return touched(item) if isinstance(item, Transaction) else ()
+
+
+def _key(record: object) -> bytes | None:
+    """Every record is keyed by its epoch and attempt."""
+    match record:
+        case Outcome():
+            return b"%d-%b" % (record.epoch, record.lane.attempt)
+        case Carry():
+            return record.hash
+        case _:
+            epoch, attempt = getattr(record, "epoch", None), getattr(record, "attempt", b"")
+            return attempt if epoch is None else b"%d-%b" % (epoch, attempt)
