@@ -35,7 +35,8 @@ DECODED_PER_TURN = 128
 """So many transactions are decoded before it looks at the epoch again."""
 READ_AHEAD_MAX = 8_192
 """A partition with so many transactions waiting isn't fetched."""
-READ_WAIT_S = 1.0
+READ_WAIT_MS = 1_000
+"""How long a read is waited for before the service looks at its topics again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +64,10 @@ class ExecutorService:
         """Work until `stop` is set."""
         # `transactions` is read uncommitted: a client transaction that hangs is not to stop a partition.
         self._kafka = KafkaLog(self._settings, committed_only=False)
-        self._reader = ShardReader(self._own.shards)
+        self._reader = ShardReader(self._own.shards, anchor=self._genesis.hash)
         member: GroupMember | None = None
         try:
-            tip = newest_tip(self._kafka, self._reader, self._genesis)
+            tip = newest_tip(self._kafka, self._reader, self._own.shards, self._genesis)
             for shard, address in shard_addresses(self._kafka, self._own.shards).items():
                 self._reader.set_address(shard, address)
             self._engine = Executor(tip, self._own.shards, PyEvm(self._genesis.rules), hints)
@@ -163,7 +164,7 @@ class ExecutorService:
         reads, self._reads = self._reads, []
         for read in reads:
             try:
-                entries = self._reader.read(list(read.keys), read.at, deadline_s=READ_WAIT_S)
+                entries = self._reader.read(read.keys, read.at, wait_ms=READ_WAIT_MS, deadline_s=READ_WAIT_MS / 1000)
             except Transient as exc:
                 log.info("read at %s is retried: %s", read.at, exc)
                 if self._engine.wants(read):

@@ -37,9 +37,9 @@ class SequencerService:
         """Work until `stop` is set."""
         # `members` counts only what is committed: the group refuses the join of a member that was replaced.
         kafka = KafkaLog(self._settings, committed_only=True)
-        reader = ShardReader(self._shards)
+        reader = ShardReader(self._shards, anchor=self._genesis.hash)
         try:
-            machine = Sequencer(newest_tip(kafka, reader, self._genesis), self._shards, self._pace)
+            machine = Sequencer(newest_tip(kafka, reader, self._shards, self._genesis), self._shards, self._pace)
             kafka.follow(self._positions(kafka, machine))
             log.info("sequencer starts at epoch %d", machine.tip.epoch)
             while not stop.is_set():

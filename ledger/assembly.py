@@ -1,7 +1,8 @@
 """Whole epochs out of two topics that come in any order against each other.
 
-An epoch is complete when a valid manifest has closed it and all receipts are there that the close promises. Complete epochs
-leave in order. What waits is bounded by its reader: `wanted` tells which topics cannot help the epoch that is waited for.
+An epoch is complete when a valid manifest has closed it and all receipts are there that the close promises. Complete
+epochs leave in order. What waits is bounded by its reader: `wanted` tells which topics can help the epoch that is waited
+for.
 """
 
 import logging
@@ -176,7 +177,8 @@ class Assembler:
             held = self._held.get(closed.epoch, {})
             if len(held) > closed.expected:
                 raise InvariantViolation(
-                    f"epoch {closed.epoch} has {len(held)} receipts, its close promises {closed.expected}")
+                    f"epoch {closed.epoch} has {len(held)} receipts, its close promises {closed.expected}"
+                )
             if len(held) < closed.expected or not all(
                 source.offset < transactions_read.get(source.partition, 0) for source in held
             ):
@@ -215,21 +217,25 @@ class Assembler:
 
 
 def _assembled(closed: Closed, held: list[tuple[Receipt, bytes]]) -> CompleteEpoch:
-    included = sorted(
-        (entry for entry in held if entry[0].included), key=lambda entry: entry[0].transaction_index or 0
-    )
+    included = sorted((entry for entry in held if entry[0].included), key=lambda entry: entry[0].transaction_index or 0)
     rejected = sorted((entry for entry in held if not entry[0].included), key=lambda entry: entry[0].source)
     if len(included) != closed.included or [receipt.transaction_index for receipt, _ in included] != list(
         range(len(included))
     ):
         raise InvariantViolation(
             f"epoch {closed.epoch} has {len(included)} receipts of included transactions with indexes that aren't "
-            f"0 to {closed.included - 1}")
+            f"0 to {closed.included - 1}"
+        )
     block = None
     if included:
         block = IndexedBlock(
-            number=closed.number, hash=closed.hash, parent_hash=closed.parent_hash, epoch=closed.epoch,
-            timestamp_ms=closed.timestamp_ms, randomness=closed.randomness, state_root=closed.state_root,
+            number=closed.number,
+            hash=closed.hash,
+            parent_hash=closed.parent_hash,
+            epoch=closed.epoch,
+            timestamp_ms=closed.timestamp_ms,
+            randomness=closed.randomness,
+            state_root=closed.state_root,
             gas_used=sum(receipt.gas_used for receipt, _ in included),
             sources=tuple(receipt.source for receipt, _ in included),
         )

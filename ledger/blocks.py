@@ -1,8 +1,8 @@
 """Blocks as the index knows them, and their layout in its database.
 
-A block is an epoch with at least one included transaction. Its number stands in the manifest that cut it, and its hash is
-the hash of the manifest that closes it: it isn't the Keccak of the header. Roots and bloom are real; they are computed when
-somebody first asks for the block.
+A block is an epoch with at least one included transaction. Its number stands in the manifest that cut it, and its hash
+is the hash of the manifest that closes it: it isn't the Keccak of the header. Roots and bloom are real; they are computed
+when somebody first asks for the block.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from struct import Struct
 
 from schemas.hashing import digest
 from schemas.records import Offset, Partition, Receipt, ShardDigest, Source
+from schemas.rules import Rules
 
 from .tries import BLOOM_BYTES, EMPTY_LIST_HASH, bloom, encode, encoded_receipt, list_bytes, ordered_root
 
@@ -48,8 +49,14 @@ class IndexedBlock:
     def to_bytes(self) -> bytes:
         """The value in the database."""
         fixed = _FIXED.pack(
-            self.number, self.epoch, self.timestamp_ms, self.gas_used,
-            self.hash, self.parent_hash, self.randomness, self.state_root,
+            self.number,
+            self.epoch,
+            self.timestamp_ms,
+            self.gas_used,
+            self.hash,
+            self.parent_hash,
+            self.randomness,
+            self.state_root,
         )
         return fixed + b"".join(_SOURCE.pack(*source) for source in self.sources)
 
@@ -58,8 +65,14 @@ class IndexedBlock:
         """Read a value of the database."""
         number, epoch, timestamp_ms, gas_used, own, parent, randomness, state_root = _FIXED.unpack_from(data)
         return cls(
-            number=number, hash=own, parent_hash=parent, epoch=epoch, timestamp_ms=timestamp_ms, randomness=randomness,
-            state_root=state_root, gas_used=gas_used,
+            number=number,
+            hash=own,
+            parent_hash=parent,
+            epoch=epoch,
+            timestamp_ms=timestamp_ms,
+            randomness=randomness,
+            state_root=state_root,
+            gas_used=gas_used,
             sources=tuple(
                 Source(Partition(partition), Offset(offset))
                 for partition, offset in _SOURCE.iter_unpack(data[_FIXED.size :])
@@ -81,8 +94,8 @@ def unpacked_source(data: bytes) -> Source:
 def state_commitment(digests: Sequence[ShardDigest]) -> bytes:
     """What a block gives as its state root: BLAKE2b-256 over shard (4 bytes), epoch (8) and digest (32) of each shard.
 
-    The digests are the newest ones that the closing manifest names or builds on. They may be of an earlier epoch than the
-    block, since a shard learns of the close only from that manifest. It is no root of a Merkle-Patricia trie.
+    The digests are the newest ones that the closing manifest names or builds on. They may be of an earlier epoch than
+    the block, since a shard learns of the close only from that manifest. It is no root of a Merkle-Patricia trie.
     """
     return digest(
         b"".join(
@@ -106,15 +119,18 @@ class BlockRoots:
     """Bytes of the block in RLP: header, transactions and no uncles."""
 
     @classmethod
-    def of(cls, block: IndexedBlock, raws: Sequence[bytes], receipts: Sequence[Receipt], gas_limit: int) -> "BlockRoots":
+    def of(
+        cls, block: IndexedBlock, raws: Sequence[bytes], receipts: Sequence[Receipt], rules: Rules
+    ) -> "BlockRoots":
         """Compute them from the signed transactions and the receipts of a block, both in order."""
         events = [event for receipt in receipts for event in receipt.logs]
         transactions_root = ordered_root(raws)
         receipts_root = ordered_root([encoded_receipt(receipt) for receipt in receipts])
         logs_bloom = bloom(events)
         header = [
-            block.parent_hash, EMPTY_LIST_HASH, bytes(20), block.state_root, transactions_root, receipts_root, logs_bloom,
-            0, block.number, gas_limit, block.gas_used, block.timestamp_s, b"", block.randomness, bytes(8), 0,
+            block.parent_hash, EMPTY_LIST_HASH, rules.coinbase, block.state_root, transactions_root, receipts_root,
+            logs_bloom, 0, block.number, rules.block_gas_limit, block.gas_used, block.timestamp_s, b"",
+            block.randomness, bytes(8), rules.base_fee,
         ]  # fmt: skip
         # Within a block a typed transaction is a string, a legacy one the list that it is.
         listed = sum(len(raw) if raw[0] >= 0xC0 else len(encode(raw)) for raw in raws)

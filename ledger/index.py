@@ -91,7 +91,8 @@ class BlockIndex:
             self._database.close()
             raise GenesisRefused(
                 f"the index in {path} belongs to a chain with the anchor 0x{anchor.hex()}, not 0x{genesis.hash.hex()}; "
-                "genesis, number of partitions, number of shards or rules differ")
+                "genesis, number of partitions, number of shards or rules differ"
+            )
         self.tip = self._stored_tip()
         self.positions = self._stored_positions()
         self._head = self._head_of(self.tip)
@@ -100,17 +101,32 @@ class BlockIndex:
 
     def _begin(self, genesis: Tip, shards: int) -> None:
         block = IndexedBlock(
-            number=0, hash=genesis.hash, parent_hash=bytes(32), epoch=0, timestamp_ms=genesis.timestamp_ms,
-            randomness=genesis.randomness, state_root=state_commitment(()), gas_used=0, sources=(),
+            number=0,
+            hash=genesis.hash,
+            parent_hash=bytes(32),
+            epoch=0,
+            timestamp_ms=genesis.timestamp_ms,
+            randomness=genesis.randomness,
+            state_root=state_commitment(()),
+            gas_used=0,
+            sources=(),
         )
         positions = Positions(dict.fromkeys(range(shards), 0), dict.fromkeys(range(len(genesis.inputs)), 0))
-        self._database.write([
-            *_block_entries(block), (_ANCHOR, genesis.hash), (_TIP, CODEC.encode(genesis.stored())),
-            (_POSITIONS, _positions_bytes(positions)),
-        ])
+        self._database.write(
+            [
+                *_block_entries(block),
+                (_ANCHOR, genesis.hash),
+                (_TIP, CODEC.encode(genesis.stored())),
+                (_POSITIONS, _positions_bytes(positions)),
+            ]
+        )
 
     def store(
-        self, epochs: Sequence[CompleteEpoch], transactions: Sequence[tuple[Source, bytes]], tip: Tip, positions: Positions,
+        self,
+        epochs: Sequence[CompleteEpoch],
+        transactions: Sequence[tuple[Source, bytes]],
+        tip: Tip,
+        positions: Positions,
     ) -> None:
         """Store whole epochs and transactions with the positions after them, in one atomic batch.
 
@@ -243,7 +259,7 @@ class BlockIndex:
         known = self._database.value(key)
         if known is not None:
             return BlockRoots.from_bytes(known)
-        roots = BlockRoots.of(block, self.transactions(block), self.receipts(block), self.rules.block_gas_limit)
+        roots = BlockRoots.of(block, self.transactions(block), self.receipts(block), self.rules)
         self._database.write([(key, roots.to_bytes())])
         return roots
 

@@ -102,7 +102,9 @@ def candidates(database: Database, asked: LogFilter, first: int, last: int) -> d
             (number,) = _NUMBER.unpack(key[-8:])
             count += len(value) // 4
             if count > CANDIDATES_MAX:
-                raise LimitExceeded(f"the query looks at more than {CANDIDATES_MAX} transactions; narrow its block range")
+                raise LimitExceeded(
+                    f"the query looks at more than {CANDIDATES_MAX} transactions; narrow its block range"
+                )
             found.setdefault(number, set()).update(index for (index,) in _INDEX.iter_unpack(value))
     return found
 

@@ -112,7 +112,9 @@ class ReceiptSubscriber:
         topics = [receipts(shard) for shard in range(shards)]
         ends = self._log.ends(topics)
         if isinstance(start, FromEpoch):
-            self.positions = {topic.partition: self._first_of_epoch(topic, start.epoch, ends[topic]) for topic in topics}
+            self.positions = {
+                topic.partition: self._first_of_epoch(topic, start.epoch, ends[topic]) for topic in topics
+            }
         elif isinstance(start, Mapping):
             self.positions = {topic.partition: start.get(topic.partition, 0) for topic in topics}
         else:
@@ -146,9 +148,9 @@ class ReceiptSubscriber:
     def wait(self, what: Source | bytes, timeout_s: float) -> Receipt:
         """Wait for the receipt of a source or of a transaction hash.
 
-        Receipts that come meanwhile are remembered for later calls (the newest 50,000), but not iterated. A hash may have
-        several receipts if the transaction was sent more than once; an inclusion is preferred among those seen so far.
-        `Source`s are exact, so prefer them.
+        Receipts that come meanwhile are remembered for later calls (the newest 50,000), but not iterated. A hash may
+        have several receipts if the transaction was sent more than once; an inclusion is preferred among those seen so
+        far. A source is exact.
 
         Raises
         ------

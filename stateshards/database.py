@@ -23,7 +23,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from schemas.errors import ConfigurationError, InvariantViolation, ParsecError, Unavailable
+from schemas.errors import ConfigurationError, InvariantViolation, Unavailable
 
 CACHE_BYTES = 64 * 1024 * 1024
 """Blocks of files in memory, with their indexes and filters."""
@@ -114,7 +114,7 @@ class Database:
             self.meta.write(batch)
             return
         options = WriteOptions()
-        options.disable_wal(not logged)
+        options.disable_wal = not logged  # type: ignore[method-assign,assignment]  # its stub takes it for a method
         options.sync = synced
         self.meta.write(batch, options)
 
@@ -177,15 +177,15 @@ def translated(path: Path, doing: str) -> Iterator[None]:
     """Turn rocksdict's errors into ours."""
     try:
         yield
-    except ParsecError:
-        raise
     except DbClosedError as exc:
         raise Unavailable(f"the store at {path} is closed") from exc
     except RuntimeError as exc:
         if "borrowed" not in str(exc):
             raise
         raise Unavailable(f"the store at {path} is being closed") from exc
-    except Exception as exc:  # rocksdict raises Exception itself, with RocksDB's words
+    except Exception as exc:
+        if type(exc) is not Exception:  # rocksdict raises that one itself, with RocksDB's words
+            raise
         text = str(exc)
         if "/LOCK" in text:
             raise ConfigurationError(f"the store at {path} is in use by another process: {text}") from exc

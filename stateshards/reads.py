@@ -218,7 +218,7 @@ class ReadService:
                 if code is grpc.StatusCode.INTERNAL:
                     log.exception("a call failed")
             context.abort(code, reason)
-            raise AssertionError  # abort raises
+            return b""  # never: abort raises
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
@@ -256,7 +256,7 @@ class ReadService:
             if self._applied >= epoch:
                 return
             if self._waiting >= WORKERS - FREE_WORKERS:
-                raise Unavailable(f"{self._waiting} reads wait for an epoch already; the limit is {self._waiting}")
+                raise Unavailable(f"{self._waiting} reads wait for an epoch already, and no more may")
             until = time.monotonic() + min(max(wait_ms, 0), WAIT_MS_MAX) / 1000
             context.add_callback(self._wake)  # so that a caller who has gone holds no thread
             self._waiting += 1

@@ -29,8 +29,8 @@ class Durable:
 
     @property
     def applied(self) -> int:
-        """The last applied epoch."""
-        return self.tip.epoch - 1
+        """The last applied epoch. Epoch 0 is the genesis: it is applied from the start."""
+        return max(0, self.tip.epoch - 1)
 
 
 class Store(Protocol):

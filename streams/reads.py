@@ -100,6 +100,9 @@ class _Call:
     """The epoch, if the call is about one."""
     backoff_s: float = BACKOFF_SECONDS
     last: str = "its address is not known"
+    """Why it wasn't answered the last time."""
+    told: bool = False
+    """Whether that are the words of the shard, which tell more than that time was up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -409,7 +412,10 @@ class ShardReader:
             elif code is grpc.StatusCode.INVALID_ARGUMENT:
                 call.failed(ConfigurationError(f"shard {call.shard} refuses the request: {future.details()}"))
             elif code is not grpc.StatusCode.RESOURCE_EXHAUSTED or not call.too_large():
-                self._again(call, f"{code.name} {future.details()}")
+                late = code is grpc.StatusCode.DEADLINE_EXCEEDED
+                reason = call.last if late and call.told else f"{code.name} {future.details()}"
+                call.told = call.told or not late
+                self._again(call, reason)
         except Exception as exc:  # in a thread of grpc's it would be lost, and the caller would wait in vain
             log.exception("the answer %s of shard %d could not be taken", code, call.shard)
             call.failed(Unavailable(f"the answer {code} of shard {call.shard} could not be taken: {exc!r}"))

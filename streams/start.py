@@ -59,7 +59,7 @@ def shard_addresses(kafka: KafkaLog, shards: int) -> dict[int, str]:
     return addresses
 
 
-def newest_tip(kafka: KafkaLog, reader: ShardReader, genesis: Tip, *, patience_s: float = 20.0) -> Tip:
+def newest_tip(kafka: KafkaLog, reader: ShardReader, shards: int, genesis: Tip, *, patience_s: float = 20.0) -> Tip:
     """A tip to follow the chain from: the newest that a shard has, or the genesis where no shard answers.
 
     Raises
@@ -71,7 +71,7 @@ def newest_tip(kafka: KafkaLog, reader: ShardReader, genesis: Tip, *, patience_s
     check_genesis(kafka, genesis, end)
     deadline = time.monotonic() + patience_s
     while end > 0 and time.monotonic() < deadline:
-        for shard, address in shard_addresses(kafka, reader.shards).items():
+        for shard, address in shard_addresses(kafka, shards).items():
             reader.set_address(shard, address)
             try:
                 return Tip.restored(reader.tip(shard, deadline_s=1.0), genesis.rules)

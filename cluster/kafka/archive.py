@@ -21,6 +21,15 @@ _JAVA_VERSION_MIN: Final = 25
 """The first Java that records an archive in one run."""
 
 
+_NO_CODE: Final = (
+    # Classes only. Java 25 takes one of its archived call adapters for another, notices it, and warns each time.
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:+IgnoreUnrecognizedVMOptions",
+    "-XX:-AOTAdapterCaching",
+    "-XX:-AOTStubCaching",
+)
+
+
 def archive_path(folder: Path, java: Java, jars: Sequence[Jar]) -> Path | None:
     """Where the archive for this Java and these jars is kept; None where this Java has none."""
     if java.version < _JAVA_VERSION_MIN:
@@ -30,9 +39,9 @@ def archive_path(folder: Path, java: Java, jars: Sequence[Jar]) -> Path | None:
 
 def recording_arguments(archive: Path) -> tuple[str, ...]:
     """What the JVM is told to write an archive when it ends."""
-    return (f"-XX:AOTCacheOutput={archive}",)
+    return (f"-XX:AOTCacheOutput={archive}", *_NO_CODE)
 
 
 def using_arguments(archive: Path | None) -> tuple[str, ...]:
     """What the JVM is told to use an archive, where there is one."""
-    return () if archive is None or not archive.exists() else (f"-XX:AOTCache={archive}",)
+    return () if archive is None or not archive.exists() else (f"-XX:AOTCache={archive}", *_NO_CODE)

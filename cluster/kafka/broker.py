@@ -10,9 +10,9 @@ For development, tests and demonstrations, and for what one machine may run. The
 """
 
 import base64
-import contextlib
 import logging
 import os
+import re
 import socket
 import subprocess
 import time
@@ -44,6 +44,7 @@ _FORMER_TIMEOUT_S: Final = 20.0
 _GRACE_S: Final = 10.0
 _PORT_ATTEMPTS: Final = 3
 _TAIL_LINES: Final = 8
+_TELLING: Final = re.compile(r" (ERROR|FATAL) |^[\w.$]+(Exception|Error): |^Caused by: ")
 
 
 class EmbeddedBroker:
@@ -88,6 +89,8 @@ class EmbeddedBroker:
         self._guarded: Guarded | None = None
         self._port = port
         self._cluster_id = ""
+        self._log_bytes = 0
+        """Size of the log file when the JVM was started."""
 
     @property
     def data(self) -> Path:
@@ -255,6 +258,7 @@ class EmbeddedBroker:
     def _launch(self, java: Java, jars: Sequence[Path]) -> None:
         *jvm, class_path, paths = self._jvm(java, jars)
         argv = [*jvm, *self._jvm_arguments, class_path, paths, "kafka.Kafka", str(self._properties)]
+        self._log_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
         with (self._data / "java.out").open("wb") as output:
             self._guarded = Guarded(
                 argv,
@@ -269,20 +273,28 @@ class EmbeddedBroker:
         try:
             await_ready(HOST, self._port, cluster_id=self._cluster_id, timeout_s=timeout_s, alive=lambda: self.alive)
         except Unavailable as error:
-            raise Unavailable(f"{error}; the end of {self.log_file}:\n{self._last_words()}") from error
+            raise Unavailable(f"{error}; from {self.log_file}:\n{self._last_words()}") from error
 
     def _last_words(self) -> str:
-        said: list[str] = []
-        for path in (self._data / "java.out", self.log_file):
-            with contextlib.suppress(OSError):
-                said += path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-        return "\n".join(said)
+        """What the JVM said, and Kafka's errors since this start, or else its last lines."""
+        jvm, kafka = _lines(self._data / "java.out", 0), _lines(self.log_file, self._log_bytes)
+        telling = [line for line in kafka if _TELLING.search(line)]
+        return "\n".join([*jvm[-_TAIL_LINES:], *(telling[:_TAIL_LINES] or kafka[-_TAIL_LINES:])])
 
     def _end(self, timeout_s: float) -> None:
         if self._guarded is not None:
             status = self._guarded.stop(timeout_s)
             _log.info("Kafka at %s has ended with status %d", self.bootstrap, status)
             self._guarded = None
+
+
+def _lines(path: Path, begin: int) -> list[str]:
+    """The lines of a file from a position on; all of them where it has become shorter since."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return []
+    return content[begin if begin <= len(content) else 0 :].decode("utf-8", "replace").splitlines()
 
 
 def _fresh_cluster_id() -> str:

@@ -65,6 +65,9 @@ def server_settings(data: Path, *, port: int, controller_port: int) -> dict[str,
         "group.min.session.timeout.ms": "1000",
         "group.consumer.min.session.timeout.ms": "1000",
         "group.consumer.min.heartbeat.interval.ms": "300",
+        # After a crash the node isn't let in again until its former session is over: 9 s by default.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         # A few clients on one machine.
         "num.network.threads": "2",
         "num.io.threads": "4",

@@ -98,7 +98,7 @@ def state_only(view: DictView) -> dict[StateKey, bytes]:
 
 
 @pytest.mark.skipif(not FIXTURES.exists(), reason="the file with the state tests is not here")
-@pytest.mark.parametrize(("case", "post"), cases())
+@pytest.mark.parametrize(("case", "post"), list(cases()))
 def test_state(case: dict[str, Any], post: dict[str, Any]) -> None:
     """Accounts and logs are those of the specification."""
     view = DictView(entries(case["pre"]))

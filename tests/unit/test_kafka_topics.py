@@ -10,7 +10,7 @@ _DAY_MS = 24 * 3600 * 1000
 
 def _by_name(**options: int) -> dict[str, TopicSpec]:
     arguments = {"replication": 3} | options
-    specs = topic_specs("bank.", 8, 3, **arguments)  # type: ignore[arg-type]  # options are integers all
+    specs = topic_specs("bank.", 8, 3, **arguments)
     return {spec.name.removeprefix("bank."): spec for spec in specs}
 
 

@@ -1,0 +1,8 @@
+"""The ``parsec`` command."""
+
+from .cli import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()
