@@ -104,7 +104,7 @@ class Config:
             The file isn't there or isn't a genesis.
         """
         if self.cluster.genesis is None:
-            return default_genesis()
+            return Genesis.parse(default_genesis())
         try:
             return Genesis.parse(self.cluster.genesis.read_bytes())
         except OSError as exc:

@@ -112,11 +112,18 @@ class Supervisor:
 
     def _topics(self) -> None:
         settings, kafka = self.config.settings, self.config.kafka
-        replication = kafka.replication or replication_for(settings.client())
+        replication = kafka.replication or replication_for(self._brokers())
         specs = topic_specs(
             kafka.prefix, self.config.cluster.partitions, self.config.cluster.shards, replication=replication,
             kept_ms=kafka.kept_hours * 3_600_000)
         ensure_topics(settings.client(), specs)
+
+    def _brokers(self) -> int:
+        """How many brokers the cluster has."""
+        try:
+            return len(AdminClient(self.config.settings.client()).list_topics(timeout=30).brokers)
+        except KafkaException as exc:
+            raise Unavailable(f"no broker answers at {self.config.kafka.bootstrap}: {exc}") from exc
 
     def _commands(self) -> dict[str, list[str]]:
         """The command lines of all services, in the order in which they are started."""

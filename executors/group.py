@@ -81,9 +81,7 @@ class GroupMember:
         bool
             False if it was refused; the next assignment brings another attempt.
         """
-        producer = Producer(self._settings.producer() | {
-            "transactional.id": f"{self._settings.prefix}join-{join.attempt.hex()}",
-            "transaction.timeout.ms": int(JOIN_TIMEOUT_S * 1000)})
+        producer = Producer(self._settings.transactional(f"join-{join.attempt.hex()}", JOIN_TIMEOUT_S))
         try:
             producer.init_transactions(JOIN_TIMEOUT_S)
             producer.begin_transaction()

@@ -1,7 +1,7 @@
 """The rules of admission that need no state: what makes a transaction wrong whatever the state is.
 
-Rules that need it, as nonce and funds do, are in `executors.evm.admission`. Both stand in front of every engine, so that
-engines needn't agree on them. Messages begin as those of other nodes do where wallets look for that.
+Rules that need it, as nonce and funds do, are in `executors.evm.admission`. Both stand in front of every engine, so
+that engines needn't agree on them. Messages begin as those of other nodes do where wallets look for that.
 
 References
 ----------
@@ -31,7 +31,9 @@ AccessList = tuple[tuple[bytes, tuple[int, ...]], ...]
 """Addresses of 20 bytes, each with slots."""
 
 
-def intrinsic_gas(data: bytes, *, creates: bool, access_list: AccessList = (), authorizations: int = 0) -> tuple[int, int]:
+def intrinsic_gas(
+    data: bytes, *, creates: bool, access_list: AccessList = (), authorizations: int = 0,
+) -> tuple[int, int]:
     """Gas that is due before the first instruction.
 
     Parameters

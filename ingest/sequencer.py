@@ -145,7 +145,7 @@ class Sequencer:
             return
         if isinstance(record, Manifest):
             self._outcomes = {of: lane for of, lane in self._outcomes.items() if of[0] >= after.epoch}
-            self.offers = [max(mine, known) for mine, known in zip(self.offers, record.offers, strict=True)]
+            self.offers = [max(mine, known) for mine, known in zip(self.offers, self.known_offers(after), strict=True)]
             self._opened_ms = None
             self._joins = {
                 attempt: join for attempt, join in self._joins.items()
@@ -291,7 +291,7 @@ class Sequencer:
 
     def joined_anew(self, owner: Attempt, waiting: Input) -> bool:
         """Whether the owner has joined since a lane with the partition was excluded."""
-        return self._joins[owner][0] >= waiting.joins_from
+        return self.tip.joined_anew(self._joins[owner][0], waiting)
 
     def _slice(self, partition: int, waiting: Input, owner: Attempt) -> Slice:
         """What is cut of a partition, within the budget of its lane."""

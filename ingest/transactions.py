@@ -1,11 +1,11 @@
 """Signed transactions: from bytes to a checked `Transaction`.
 
 Types 0 (legacy), 1 (access list), 2 (fee market) and 4 (set code) are read; type 3 needs a blob market, which a log
-without consensus has no use for, and is refused. What needs no state is checked in here; nothing that gets through can be
-wrong whatever the state is.
+without consensus has no use for, and is refused. What needs no state is checked in here; nothing that gets through can
+be wrong whatever the state is.
 
-A legacy transaction without a chain id (before EIP-155) is accepted: it is valid under the fork's rules, and widely used
-deployments rely on it. Whether it comes in by RPC is the gateway's decision.
+A legacy transaction without a chain id (before EIP-155) is accepted: it is valid under the fork's rules, and widely
+used deployments rely on it. Whether it comes in by RPC is the gateway's decision.
 
 References
 ----------
@@ -105,7 +105,8 @@ def decode(raw: bytes, rules: Rules) -> Transaction:
 def decode_many(raws: Sequence[bytes], rules: Rules) -> list[Transaction | InvalidTransaction]:
     """Decode a list, with recovery on several threads.
 
-    Parsing comes first and on one thread: mixed with it, threads wait for the interpreter lock for longer than they save.
+    Parsing comes first and on one thread: mixed with it, threads wait for the interpreter lock for longer than they
+    save.
 
     Returns
     -------
@@ -295,7 +296,8 @@ def _authorization(items: list[Item], rules: Rules) -> Authorization:
     if chain_id in (0, rules.chain_id) and nonce <= NONCE_MAX and s <= HALF_ORDER:
         message = _AUTHORIZATION_MAGIC + write_list((write(chain_id), write(address), write(nonce)))
         authority = recover(keccak(message), parity, r, s)
-    return Authorization(chain_id=chain_id, address=address, nonce=nonce, y_parity=parity, r=r, s=s, authority=authority)
+    return Authorization(
+        chain_id=chain_id, address=address, nonce=nonce, y_parity=parity, r=r, s=s, authority=authority)
 
 
 def _nonce(item: Item) -> int:

@@ -128,13 +128,12 @@ class ReceiptSubscriber:
         """The next receipts that pass the filter; empty if there are none within `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while True:
-            found = []
-            while (receipt := self._next()) is not None:
-                found.append(receipt)
             left = deadline - time.monotonic()
-            if found or left <= 0 and not self._fetched:
+            if not self._fetched:
+                self._fetched += self._log.poll(max(0.0, min(_POLL_S, left)))
+            found = list(iter(self._next, None))
+            if found or left <= 0:
                 return found
-            self._fetched += self._log.poll(max(0.0, min(_POLL_S, left)))
 
     def __iter__(self) -> Iterator[Receipt]:
         """Receipts as they come. Those of one shard are in the order of their epochs."""
@@ -163,11 +162,12 @@ class ReceiptSubscriber:
             if known is not None:
                 return known
             left = deadline - time.monotonic()
-            if left <= 0:
+            found = self.poll(max(0.0, left))
+            for receipt in found:
+                self._remember(receipt)
+            if not found and left <= 0:
                 name = f"source {tuple(what)}" if isinstance(what, Source) else f"transaction 0x{what.hex()}"
                 raise Unavailable(f"no receipt of {name} within {timeout_s:g} s")
-            for receipt in self.poll(left):
-                self._remember(receipt)
 
     def close(self) -> None:
         """Disconnect."""

@@ -182,11 +182,15 @@ class Tip:
         return (
             part.low == waiting.consumed
             and part.high >= part.low
-            and lane.joined >= waiting.joins_from
+            and self.joined_anew(lane.joined, waiting)
             and part.partition in lane.partitions
             and frozenset(part.carries) <= {carry.position for carry in waiting.pending}
             and (not part.skip or waiting.strikes >= self.rules.strikes_skip)
         )
+
+    def joined_anew(self, joined: int, waiting: Input) -> bool:
+        """Whether a join may be named: none older than the last one, nor one that an exclusion has ended."""
+        return joined >= waiting.joins_from
 
     def _excluding(self, record: Exclusion, record_hash: bytes, offset: int) -> "Tip | None":
         running = frozenset(range(len(self.cut))) - self.excluded

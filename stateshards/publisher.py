@@ -112,11 +112,7 @@ class Publisher:
 
     def _fenced(self) -> Producer:
         """A producer after which no earlier one of this shard can commit anything."""
-        producer = Producer(self._settings.producer() | {
-            "transactional.id": f"{self._settings.prefix}shard-{self._shard}",
-            "transaction.timeout.ms": int(TRANSACTION_TIMEOUT_S * 1000),
-            "linger.ms": 1,
-        })
+        producer = Producer(self._settings.transactional(f"shard-{self._shard}", TRANSACTION_TIMEOUT_S))
         try:
             producer.init_transactions(TRANSACTION_TIMEOUT_S)
         except KafkaException as exc:

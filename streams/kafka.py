@@ -1,6 +1,7 @@
 """The log on Kafka, by confluent-kafka. All options that correctness rests on stand here, each with its reason."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +75,15 @@ class KafkaSettings:
             "compression.type": "none",
         }
 
+    def transactional(self, name: str, timeout_s: float) -> dict[str, Any]:
+        """Options of a writer of Kafka transactions; a later one of the same name fences it."""
+        timeout_ms = int(timeout_s * 1000)
+        return self.producer() | {
+            "transactional.id": f"{self.prefix}{name}",
+            "transaction.timeout.ms": timeout_ms,  # one that hangs holds readers of what is committed back so long
+            "delivery.timeout.ms": timeout_ms,  # a record that outlives its transaction helps nobody
+        }
+
 
 class KafkaLog:
     """A consumer that is assigned by hand and an idempotent producer, used by one thread.
@@ -143,21 +153,24 @@ class KafkaLog:
 
     def ends(self, topics: Iterable[Topic]) -> dict[Topic, int]:
         """One past the last offset of each."""
-        try:
-            return {
-                topic: self._consumer.get_watermark_offsets(self._partition(topic), timeout=METADATA_TIMEOUT_S)[1]
-                for topic in topics}
-        except KafkaException as exc:
-            raise Unavailable(f"the broker does not tell the end of a topic: {exc}") from exc
+        return {topic: self._watermarks(topic)[1] for topic in topics}
 
     def begins(self, topics: Iterable[Topic]) -> dict[Topic, int]:
         """The first offset of each that is still kept."""
-        try:
-            return {
-                topic: self._consumer.get_watermark_offsets(self._partition(topic), timeout=METADATA_TIMEOUT_S)[0]
-                for topic in topics}
-        except KafkaException as exc:
-            raise Unavailable(f"the broker does not tell the begin of a topic: {exc}") from exc
+        return {topic: self._watermarks(topic)[0] for topic in topics}
+
+    def _watermarks(self, topic: Topic) -> tuple[int, int]:
+        """First kept offset and end of a topic; a new topic has no leader for a moment."""
+        deadline = time.monotonic() + METADATA_TIMEOUT_S
+        while True:
+            try:
+                low, high = self._consumer.get_watermark_offsets(self._partition(topic), timeout=METADATA_TIMEOUT_S)
+            except KafkaException as exc:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"the broker does not tell where {topic.name} begins and ends: {exc}") from exc
+                time.sleep(0.1)
+            else:
+                return low, high
 
     def _partition(self, topic: Topic, offset: int = OFFSET_END) -> TopicPartition:
         name = f"{self._settings.prefix}{topic.name}"

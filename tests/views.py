@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from executors.machine import Missing
-from schemas.keys import StateKey, balance_key, blob_key, code_key, integer, minimal, nonce_key, slot_key, storage_key
 from schemas.hashing import keccak
+from schemas.keys import StateKey, balance_key, blob_key, code_key, integer, minimal, nonce_key, slot_key, storage_key
 
 
 class DictView:

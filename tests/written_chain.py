@@ -9,7 +9,7 @@ from eth_account import Account
 from ingest.transactions import decode
 from schemas.chain import Tip
 from schemas.codec import CODEC
-from schemas.errors import InvalidTransaction
+from schemas.errors import InvalidTransaction, UndecodableRecord
 from schemas.hashing import digest
 from schemas.keys import minimal, source_home
 from schemas.placing import placed
@@ -91,15 +91,9 @@ class WrittenChain:
         self, verdicts: Mapping[Source, Verdict] | None = None, *, publish: bool = True, digests: Sequence[bytes] = (),
     ) -> list[Receipt]:
         """A manifest that closes the open epoch and cuts what was sent meanwhile; then the receipts, unless told not to."""
-        before, listed = self.tip, self.listed
-        drafts = [self._lane_receipts(sources, verdicts or {}) for sources in listed]
-        close = tuple(
-            LaneOutcome(
-                attempt=lane.attempt, revised=(), carried=(), accepted=(),
-                included=sum(r.included for r in lane_receipts), rejected=sum(not r.included for r in lane_receipts),
-                gas=sum(r.gas_used for r in lane_receipts), logs=sum(len(r.logs) for r in lane_receipts),
-                list_digest=bytes(32))
-            for lane, lane_receipts in zip(before.cut, drafts, strict=True))
+        before = self.tip
+        drafts = [self.drafts(sources, verdicts) for sources in self.listed]
+        close = tuple(self.outcome(rank, sources, verdicts) for rank, sources in enumerate(self.listed))
         named = tuple(ShardDigest(shard=s, epoch=before.epoch, digest=d) for s, d in enumerate(digests))
         self.append(replace(self.manifest(close), digests=named))
         final = []
@@ -108,6 +102,17 @@ class WrittenChain:
         if publish:
             self.publish(final)
         return final
+
+    def outcome(
+        self, rank: int, sources: Sequence[Source], verdicts: Mapping[Source, Verdict] | None = None
+    ) -> LaneOutcome:
+        """What a lane of the open epoch came to."""
+        found = self.drafts(sources, verdicts)
+        return LaneOutcome(
+            attempt=self.tip.cut[rank].attempt, revised=(), carried=(), accepted=(),
+            included=sum(receipt.included for receipt in found), rejected=sum(not receipt.included for receipt in found),
+            gas=sum(receipt.gas_used for receipt in found), logs=sum(len(receipt.logs) for receipt in found),
+            list_digest=bytes(32))
 
     def publish(self, found: Sequence[Receipt]) -> None:
         """Append receipts as the shards do."""
@@ -143,10 +148,11 @@ class WrittenChain:
         assert after is not None
         self.tip = after
 
-    def _lane_receipts(self, sources: Sequence[Source], verdicts: Mapping[Source, Verdict]) -> list[Receipt]:
+    def drafts(self, sources: Sequence[Source], verdicts: Mapping[Source, Verdict] | None = None) -> list[Receipt]:
+        """The receipts of a lane of the open epoch, counted from its start."""
         found, index, gas, logs = [], 0, 0, 0
         for source in sources:
-            verdict = verdicts.get(source, Verdict())
+            verdict = (verdicts or {}).get(source, Verdict())
             included = verdict.status != "rejected"
             used = verdict.gas if included else 0
             gas += used
@@ -163,11 +169,11 @@ class WrittenChain:
 
     def _identity(self, source: Source) -> dict[str, Any]:
         """The fields of a receipt that tell which transaction it is."""
-        envelope = CODEC.decode_as(Envelope, self.log.topics[transactions(source.partition)][source.offset].value)
+        record = self.log.topics[transactions(source.partition)][source.offset]
         try:
-            transaction = decode(envelope.raw, self.rules)
-        except InvalidTransaction:
-            return {"hash": digest(envelope.raw), "sender": b"", "recipient": None, "nonce": 0, "kind": 0}
+            transaction = decode(CODEC.decode_as(Envelope, record.value).raw, self.rules)
+        except (InvalidTransaction, UndecodableRecord):
+            return {"hash": digest(record.value), "sender": b"", "recipient": None, "nonce": 0, "kind": 0}
         return {
             "hash": transaction.hash, "sender": transaction.sender, "recipient": transaction.to,
             "nonce": transaction.nonce, "kind": transaction.type}

@@ -86,7 +86,7 @@ def render(settings: Mapping[str, str]) -> str:
 def _escaped(text: str, *, key: bool = False) -> str:
     out = []
     for place, character in enumerate(text):
-        if character in "\\" or (key and character in "=: #!") or (character in " #!" and place == 0):
+        if character == "\\" or (key and character in "=: #!") or (character in " #!" and place == 0):
             out.append(f"\\{character}")
         elif character in "\n\r\t\f":
             out.append({"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}[character])

@@ -65,5 +65,6 @@ def admit(transaction: Transaction, rules: Rules, view: StateView) -> Admitted |
     cost = transaction.gas_limit * transaction.max_fee + transaction.value
     if balance < cost:
         return Rejected(
-            reason=f"insufficient funds for gas * price + value: account 0x{sender.hex()} has {balance} wei, needs {cost}")
+            reason=f"insufficient funds for gas * price + value: account 0x{sender.hex()} has {balance} wei, "
+            f"needs {cost}")
     return Admitted(balance)

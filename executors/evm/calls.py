@@ -156,8 +156,8 @@ def _delegatecall(frame: Frame) -> None:
     message = frame.msg
     _run_call(frame, gas, 0, memory, Message(
         sender=message.sender, storage_address=message.storage_address, code=code, gas=0, value=message.value,
-        data=frame.memory_read_bytes(start, size), depth=message.depth + 1, is_static=message.is_static, transfers=False,
-        precompile=precompile))
+        data=frame.memory_read_bytes(start, size), depth=message.depth + 1, is_static=message.is_static,
+        transfers=False, precompile=precompile))
 
 
 def _staticcall(frame: Frame) -> None:

@@ -1,8 +1,9 @@
 """Contract code, cut into basic blocks when it first runs there.
 
-A block is a run of instructions that is entered at its start only. Its fixed gas and its need of stack are checked once, at
-its entry. That is exact in everything that can be observed: a frame which fails inside of a block loses all its gas and
-changes nothing, wherever in the block it fails, and a block ends after each instruction that sees the remaining gas.
+A block is a run of instructions that is entered at its start only. Its fixed gas and its need of stack are checked
+once, at its entry. That is exact in everything that can be observed: a frame which fails inside of a block loses all
+its gas and changes nothing, wherever in the block it fails, and a block ends after each instruction that sees the
+remaining gas.
 """
 
 import re

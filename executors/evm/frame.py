@@ -108,7 +108,8 @@ class World:
 class Message:
     """What a frame is called with."""
 
-    __slots__ = ("code", "data", "depth", "gas", "is_static", "precompile", "sender", "storage_address", "transfers", "value")
+    __slots__ = (
+        "code", "data", "depth", "gas", "is_static", "precompile", "sender", "storage_address", "transfers", "value")
 
     def __init__(
         self, *, sender: bytes, storage_address: bytes, code: Code, gas: int, value: int = 0, data: bytes = b"",

@@ -1,8 +1,9 @@
 """The history contract: hashes of earlier blocks in the storage of a contract, without a write per block.
 
-On Ethereum a call of the system writes the parent's hash into the contract in every block. Here nobody writes: when code
-runs on the contract's storage, which is where the genesis has the contract, its slots answer from the chain of manifests.
-They are not state, so that reading them never conflicts. The chain knows the last 256 blocks; older ones read as zero.
+On Ethereum a call of the system writes the parent's hash into the contract in every block. Here nobody writes: when
+code runs on the contract's storage, which is where the genesis has the contract, its slots answer from the chain of
+manifests. They are not state, so that reading them never conflicts. The chain knows the last 256 blocks; older ones
+read as zero.
 
 References
 ----------

@@ -15,7 +15,7 @@ from schemas.keys import slot_key
 from .frame import Frame
 from .history import HISTORY_ADDRESS
 from .library import Instruction, OutOfGas, WriteProtection, instruction
-from .opcodes import INLINE, LOG0, SELFDESTRUCT, SLOAD, SSTORE, STACK
+from .opcodes import FOREIGN, LOG0, SELFDESTRUCT, SLOAD, SSTORE
 
 COLD_ACCOUNT_GAS: Final = 2_600
 WARM_GAS: Final = 100
@@ -118,8 +118,6 @@ def _selfdestruct(frame: Frame) -> None:
 
 def instructions() -> dict[int, Instruction]:
     """The functions behind the instructions that the loop doesn't run itself, creations and calls aside."""
-    own = {SLOAD: _sload, SSTORE: _sstore, SELFDESTRUCT: _selfdestruct, **{LOG0 + count: _log(count) for count in range(5)}}
-    # Pushes, duplications, swaps, PC and JUMPDEST have no function, and calls one in `calls`.
-    foreign = [opcode for opcode in STACK if opcode not in INLINE and opcode not in own and not (
-        0x5B <= opcode <= 0x5B or 0x5F <= opcode < 0xA0 or opcode >= 0xF0 or opcode == 0x58)]
-    return {**{opcode: instruction(opcode)[1] for opcode in foreign}, **own}
+    own = {SLOAD: _sload, SSTORE: _sstore, SELFDESTRUCT: _selfdestruct}
+    own |= {LOG0 + count: _log(count) for count in range(5)}
+    return {opcode: instruction(opcode)[1] for opcode in FOREIGN} | own

@@ -1,7 +1,7 @@
 """The loop that runs code.
 
-One function, because calls are what costs in Python: the frequent instructions are written out in it, in the order of how
-often compiled contracts use them, with everything that they touch in local variables.
+One function, because calls are what costs in Python: the frequent instructions are written out in it, in the order of
+how often compiled contracts use them, with everything that they touch in local variables.
 """
 
 from collections.abc import Mapping
@@ -164,7 +164,7 @@ def run(frame: Frame, code: Code, instructions: Mapping[int, Instruction]) -> No
                 push(len(frame.return_data))
             elif op == 0x5A:  # GAS
                 push(gas)
-            elif op == 0x37 or op == 0x39:  # CALLDATACOPY, CODECOPY
+            elif op in (0x37, 0x39):  # CALLDATACOPY, CODECOPY
                 start = pop()
                 source = pop()
                 size = pop()
@@ -180,7 +180,7 @@ def run(frame: Frame, code: Code, instructions: Mapping[int, Instruction]) -> No
                 push(len(code.bytes))
             elif op == 0x59:  # MSIZE
                 push(len(memory))
-            elif op == 0xF3 or op == 0xFD:  # RETURN, REVERT
+            elif op in (0xF3, 0xFD):  # RETURN, REVERT
                 start = pop()
                 size = pop()
                 if size and start + size > len(memory):

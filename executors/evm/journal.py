@@ -1,8 +1,8 @@
 """The accounts of one transaction: read at first use, changed under one undo log, written out at the end.
 
-Balance, nonce, code and slot are separate keys, and each is read from the view only when something depends on it, so that
-what the view records is exactly what the transaction depended on. A credit to a balance that nothing reads stays a credit
-and becomes a delta.
+Balance, nonce, code and slot are separate keys, and each is read from the view only when something depends on it, so
+that what the view records is exactly what the transaction depended on. A credit to a balance that nothing reads stays a
+credit and becomes a delta.
 """
 
 from typing import Any, Final
@@ -34,8 +34,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_undo", "_view", "blobs", "counters", "created", "credits", "current", "doomed", "logs", "original", "transient",
-        "warm", "warm_slots")
+        "_undo", "_view", "blobs", "counters", "created", "credits", "current", "doomed", "logs", "original",
+        "transient", "warm", "warm_slots")
 
     def __init__(self, view: StateView) -> None:
         self._view = view
@@ -147,7 +147,7 @@ class Journal:
         self.put(self.current, code_key(address), code_hash)
 
     def is_empty(self, address: bytes) -> bool:
-        """Whether an account has no code, no nonce and no balance; each is read only if the ones before leave it open."""
+        """Whether an account has no code, nonce or balance; each is read only if the ones before leave it open."""
         if self.code_hash(address) or self.nonce(address):
             return False
         return not (self.credits.get(balance_key(address)) or self.balance(address))

@@ -1,8 +1,9 @@
 """The adapter of py-evm: all that is used of it is imported here, under the names of this project.
 
 What is taken are the functions behind the instructions of the Prague fork, their gas, its precompiled contracts and the
-tree of errors. They are duck-typed, and get `frame.Frame` where they expect py-evm's computation. Frames, calls, accounts,
-storage and the loop are ours: the ones of py-evm read more of the state than the rules need, which would be conflicts here.
+tree of errors. They are duck-typed, and get `frame.Frame` where they expect py-evm's computation. Frames, calls,
+accounts, storage and the loop are ours: the ones of py-evm read more of the state than the rules need, which would be
+conflicts here.
 """
 
 import os

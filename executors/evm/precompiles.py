@@ -1,8 +1,8 @@
 """Precompiled contracts of the Prague fork.
 
-Those of py-evm, except for three: recovery goes by the library that transactions use; modular exponentiation takes an empty
-base for no base, and counts gas in floating point; point evaluation loads its trusted setup, which takes two seconds, on
-every call. Pairings are slow: they are pure Python.
+Those of py-evm, except for three: recovery goes by the library that transactions use; modular exponentiation takes an
+empty base for no base, and counts gas in floating point; point evaluation loads its trusted setup, which takes two
+seconds, on every call. Pairings are slow: they are pure Python.
 
 References
 ----------
@@ -13,7 +13,7 @@ import hashlib
 from functools import cache
 from typing import Any, Final
 
-import ckzg  # type: ignore[import-not-found]  # a bare extension module
+import ckzg
 
 from ingest.signatures import recover
 

@@ -96,7 +96,8 @@ class PyEvm:
                 reason=f"insufficient funds for gas * price + value: account 0x{call.sender.hex()} has "
                 f"{journal.balance(call.sender)} wei, needs {cost}")
         world = World(
-            rules=self._rules, block=block, journal=journal, codes=self._codes, origin=call.sender, gas_price=call.gas_price)
+            rules=self._rules, block=block, journal=journal, codes=self._codes, origin=call.sender,
+            gas_price=call.gas_price)
         return _guarded(lambda: _transact(
             world, nonce=journal.nonce(call.sender), to=call.to, value=call.value, data=call.data,
             gas_limit=call.gas_limit, intrinsic=intrinsic, floor=floor, access_list=call.access_list,

@@ -12,7 +12,7 @@ import docker.errors  # type: ignore[import-untyped]
 import pytest
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
-from testcontainers.core.waiting_utils import wait_for_logs
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 IMAGE: Final = "apache/kafka:4.1.0"
 
@@ -22,7 +22,7 @@ _INSIDE: Final = 19092
 _SCRIPT: Final = "/tmp/start-kafka.sh"
 _STARTED: Final = "Kafka Server started"
 _PING_TIMEOUT_S: Final = 5
-_READY_TIMEOUT_S: Final = 60.0
+_READY_TIMEOUT_S: Final = 60
 
 _ONE_NODE: Final[Mapping[str, str]] = {
     "KAFKA_NODE_ID": "1",
@@ -68,7 +68,7 @@ class KafkaContainer(DockerContainer):
         super().start()
         advertised = f"CLIENTS://{self.bootstrap},INSIDE://localhost:{_INSIDE}"
         self._put(f"export KAFKA_ADVERTISED_LISTENERS={advertised}\nexec /etc/kafka/docker/run\n".encode())
-        wait_for_logs(self, _STARTED, timeout=_READY_TIMEOUT_S)
+        LogMessageWaitStrategy(_STARTED).with_startup_timeout(_READY_TIMEOUT_S).wait_until_ready(self)
         return self
 
     def _put(self, script: bytes) -> None:

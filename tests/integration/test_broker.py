@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from cluster.kafka import EmbeddedBroker
 from cluster.kafka.lock import process_exists
-from cluster.kafka.readiness import port_open
+from cluster.kafka.readiness import await_ready, port_open
 from schemas.errors import ConfigurationError, Unavailable
 from tests.broker_fixture import RunningBroker
 
@@ -230,6 +230,22 @@ def test_a_start_that_fails_says_why(tmp_path: Path, broker: RunningBroker) -> N
     meta.write_text(meta.read_text().replace("node.id=7", "node.id=1"))
     with failing:  # the lock was given back
         assert failing.alive
+
+
+def test_a_stranger_on_the_port_is_not_taken_for_ours(broker: RunningBroker) -> None:
+    host, _, port = broker.bootstrap.rpartition(":")
+    with pytest.raises(Unavailable, match="is answered by cluster .*, not by another"):
+        await_ready(host, int(port), cluster_id="another", timeout_s=10, alive=lambda: True)
+
+
+def test_waiting_has_an_end() -> None:
+    with socket.socket() as silent:  # bound, not listening
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"no open port at 127.0.0.1:{port} within 0 s"):
+            await_ready("127.0.0.1", port, cluster_id="x", timeout_s=0.2, alive=lambda: True)
+        with pytest.raises(Unavailable, match="process ended"):
+            await_ready("127.0.0.1", port, cluster_id="x", timeout_s=60, alive=lambda: False)
 
 
 def test_a_folder_that_kafka_would_misread(tmp_path: Path) -> None:

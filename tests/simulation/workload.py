@@ -46,6 +46,8 @@ class Workload(Protocol):
     """What the world needs of a kind of transactions."""
 
     rules: Rules
+    poisons_sent: set[bytes]
+    """Hashes of transactions that end every process that runs them."""
 
     def genesis(self) -> dict[bytes, bytes]:
         """The state at the start."""
@@ -195,6 +197,7 @@ class Toys:
         self._rng = rng
         self._sent = 0
         self._poisons = poisons
+        self.poisons_sent: set[bytes] = set()
         self._nonces = [0] * NONCE_SENDERS
         self._hinting = rng.random() < 0.5
 
@@ -215,7 +218,9 @@ class Toys:
             return b"\x00wrong" + rng.randbytes(4)
         if self._poisons and luck < 0.06:
             self._poisons -= 1
-            return self._packed("poison", rng.randrange(ACCOUNTS), 0, 0)
+            raw = self._packed("poison", rng.randrange(ACCOUNTS), 0, 0)
+            self.poisons_sent.add(keccak(raw))
+            return raw
         if rng.random() < 0.22:
             return self._nonced()
         hot = rng.random() < 0.4

@@ -1,0 +1,13 @@
+"""Which world belongs to a seed."""
+
+from typing import Final
+
+from .world import World
+
+CONTRACTS_EVERY: Final = 10
+"""Every so many seeds a world runs real transactions on the real machine."""
+
+
+def world_of(seed: int) -> World:
+    """The world of a seed, not yet run."""
+    return World(seed)
