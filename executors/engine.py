@@ -29,7 +29,7 @@ from schemas.records import (
     Vote,
     version,
 )
-from schemas.topics import Topic
+from schemas.topics import Topic, TopicName
 from streams.events import (
     END,
     Acknowledged,
@@ -56,7 +56,13 @@ CACHE_ENTRIES_MAX = 400_000
 DEAD_LETTER_BYTES_MAX = 65_536
 
 Hints = Callable[[Item], Iterable[bytes]]
-"""The keys that a transaction is expected to touch."""
+"""The keys that a transaction is expected to touch. Nothing rests on it."""
+Learn = Callable[[Item, Run], None]
+"""Is told what a transaction has touched."""
+
+
+def forget(_item: Item, _run: Run) -> None:
+    """Learn nothing."""
 
 
 class Executor:
@@ -72,9 +78,11 @@ class Executor:
         Executes transactions.
     hints
         The keys that a transaction is expected to touch.
+    learn
+        Is told what one has touched when it runs for the first time.
     """
 
-    def __init__(self, tip: Tip, shards: int, machine: VirtualMachine, hints: Hints) -> None:
+    def __init__(self, tip: Tip, shards: int, machine: VirtualMachine, hints: Hints, learn: Learn = forget) -> None:
         self.tip = tip
         self.shards = shards
         self.attempt: Attempt | None = None
@@ -91,6 +99,7 @@ class Executor:
         self.executed = 0
         self._machine = machine
         self._hints = hints
+        self._learn = learn
         self._offered: dict[int, int] = {}
 
     # ---- events -------------------------------------------------------------------------------------------------
@@ -126,7 +135,7 @@ class Executor:
 
     def wants(self, read: Read) -> bool:
         """Whether the open epoch still needs the answer to a read."""
-        return self.work is not None and read in self.work.asked and not self._has(self.work, read)
+        return self.work is not None and read in self.work.asked
 
     def ahead(self, partition: int) -> int:
         """How many offsets of a partition are held that no committed list held."""
@@ -153,7 +162,7 @@ class Executor:
             case (Carry() as carry, item):
                 if partition in self.partitions:
                     self.carries[partition, offset] = carry, item  # type: ignore[assignment]  # the service pairs it with its item
-            case _:
+            case _ if topic.name is TopicName.TRANSACTIONS:
                 # A transaction, or what is wrong with it.
                 if partition in self.partitions and offset >= self.tip.inputs[partition].consumed:
                     self.items[partition, offset] = value  # type: ignore[assignment]  # the only kind that is left
@@ -167,6 +176,7 @@ class Executor:
                 self._cache(key, entry)
         if work is None:
             return
+        work.asked.discard(read)
         if read.at is None:
             work.loose.update(entries)
         elif read.at == work.epoch - 1:
@@ -286,7 +296,7 @@ class Executor:
 
     def _execute(self, work: LaneWork) -> tuple[Stage, list[Command]]:
         """Steps 4 and 5: run the list, send a prepare to each shard."""
-        if any(not self._has(work, read) for read in work.asked):
+        if work.asked:
             return Stage.EXECUTE, []
         # 4. One overlay and one cache for all partitions of the lane.
         before = len(work.first.runs)
@@ -296,8 +306,9 @@ class Executor:
             raise self._asks(work, missing.keys, work.listed[len(work.first.runs)].carry is not None) from None
         finally:
             self.executed += len(work.first.runs) - before
-        for run in work.first.runs:
+        for item, run in zip(work.items, work.first.runs, strict=True):
             if run is not None:
+                self._learn(item, run)
                 for key in run.reads:
                     if not is_blob(key):
                         work.reads.setdefault(key, UNVERSIONED)
@@ -348,11 +359,6 @@ class Executor:
         new: list[Read] = [read for read in wanted if read.keys and read not in work.asked]
         work.asked.update(new)
         return _Asks(new)
-
-    def _has(self, work: LaneWork, read: Read) -> bool:
-        """Whether a read has been answered."""
-        found = work.loose if read.at is None else work.exact
-        return all(key in found for key in read.keys)
 
     def _vote(self, work: LaneWork) -> tuple[Stage, list[Command]]:
         """Wait for the votes of the shards where something is reserved (step 7)."""

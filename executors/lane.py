@@ -41,6 +41,7 @@ class LaneWork:
         self.block = Block(
             number=tip.block, timestamp_s=tip.timestamp_ms // 1000, prevrandao=tip.randomness, ancestor=tip.ancestor)
         self.asked: set[Read] = set()
+        """Reads that aren't answered yet."""
         self.exact: dict[bytes, Entry] = {}
         """Entries of exactly the snapshot of e-1."""
         self.loose: dict[bytes, Entry] = {}

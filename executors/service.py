@@ -7,8 +7,6 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from ingest.hints import touched
-from ingest.transactions import Transaction
 from schemas import topics
 from schemas.chain import Tip
 from schemas.codec import CODEC
@@ -24,8 +22,8 @@ from streams.start import newest_tip, shard_addresses
 from . import intake
 from .engine import Executor
 from .evm import PyEvm
+from .foresight import Foresight
 from .group import GroupMember
-from .walk import Item
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +68,8 @@ class ExecutorService:
             tip = newest_tip(self._kafka, self._reader, self._own.shards, self._genesis)
             for shard, address in shard_addresses(self._kafka, self._own.shards).items():
                 self._reader.set_address(shard, address)
-            self._engine = Executor(tip, self._own.shards, PyEvm(self._genesis.rules), hints)
+            foresight = Foresight()
+            self._engine = Executor(tip, self._own.shards, PyEvm(self._genesis.rules), foresight.touched, foresight.learn)
             self._kafka.follow(self._engine.positions())
             self._member = member = GroupMember(self._settings, self._own.instance)
             log.info("executor starts at epoch %d", tip.epoch)
@@ -183,11 +182,6 @@ class ExecutorService:
             elif ahead < READ_AHEAD_MAX // 2 and topic in self._paused:
                 self._kafka.resume([topic])
                 self._paused.remove(topic)
-
-
-def hints(item: Item) -> tuple[bytes, ...]:
-    """The keys that a transaction is expected to touch."""
-    return touched(item) if isinstance(item, Transaction) else ()
 
 
 def _key(record: object) -> bytes | None:

@@ -146,6 +146,16 @@ class CallRequest:
     access_list: tuple[tuple[bytes, tuple[int, ...]], ...] = ()
 
 
+def access_list(value: Any) -> tuple[tuple[bytes, tuple[int, ...]], ...]:
+    """Addresses, each with slots."""
+    entries = []
+    for entry in _list(value):
+        keys = _object(entry).get("storageKeys") or []
+        slots = tuple(int.from_bytes(_fixed(key, "a storage key", 32), "big") for key in _list(keys))
+        entries.append((address(entry.get("address")), slots))
+    return tuple(entries)
+
+
 _CALL_FIELDS: Final[Mapping[str, tuple[str, Reader[Any]]]] = {
     "from": ("sender", address),
     "to": ("to", address),
@@ -155,7 +165,7 @@ _CALL_FIELDS: Final[Mapping[str, tuple[str, Reader[Any]]]] = {
     "maxPriorityFeePerGas": ("max_priority_fee", quantity),
     "value": ("value", quantity),
     "chainId": ("chain_id", quantity),
-    "accessList": ("access_list", lambda value: access_list(value)),
+    "accessList": ("access_list", access_list),
 }
 _CALL_UNUSED: Final = ("nonce", "type")
 _CALL_REFUSED: Final = (
@@ -189,16 +199,6 @@ def call(value: Any) -> CallRequest:
         if name in given:
             _within(name, slot, given[name])
     return CallRequest(**found)
-
-
-def access_list(value: Any) -> tuple[tuple[bytes, tuple[int, ...]], ...]:
-    """Addresses, each with slots."""
-    entries = []
-    for entry in _list(value):
-        keys = _object(entry).get("storageKeys") or []
-        slots = tuple(int.from_bytes(_fixed(key, "a storage key", 32), "big") for key in _list(keys))
-        entries.append((address(entry.get("address")), slots))
-    return tuple(entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

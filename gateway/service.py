@@ -202,7 +202,7 @@ class Gateway:
         def guarded() -> None:
             try:
                 work()
-            except BaseException as exc:  # noqa: BLE001 - it is raised where the gateway is waited for
+            except BaseException as exc:
                 log.error("%s ends: %s", name, exc)
                 self._failure = self._failure or exc
 

@@ -69,8 +69,8 @@ class InFlight:
             nonces = self._by_sender.get(transaction.sender, {})
             if transaction.nonce in nonces:
                 raise TransactionRefused(
-                    f"replacement transaction underpriced: nonce {transaction.nonce} of 0x{transaction.sender.hex()} is "
-                    f"taken by 0x{nonces[transaction.nonce].hex()}, and what was sent cannot be replaced"
+                    f"replacement transaction underpriced: nonce {transaction.nonce} of 0x{transaction.sender.hex()} "
+                    f"is taken by 0x{nonces[transaction.nonce].hex()}, and what was sent cannot be replaced"
                 )
             if len(self._by_hash) >= self._limit:
                 raise QueueFull(f"{len(self._by_hash)} transactions are in flight; at most {self._limit}")

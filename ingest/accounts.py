@@ -10,15 +10,21 @@ Web3 Secret Storage, version 3. Files are named as geth names them, and readable
 import json
 import logging
 import os
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-
 from schemas.errors import ConfigurationError
+
+# A dependency of eth_account raises the limit to 100,000. With that, nested JSON overflows the stack of C and kills the
+# process instead of raising RecursionError.
+_limit = sys.getrecursionlimit()
+from eth_account import Account  # noqa: E402
+from eth_account.signers.local import LocalAccount  # noqa: E402
+
+sys.setrecursionlimit(_limit)
 
 _LOGGER: Final = logging.getLogger(__name__)
 

@@ -66,8 +66,8 @@ def routing_keys(transaction: Transaction) -> tuple[bytes, ...]:
 
     A transfer of ether or tokens touches its sender and its payees: they are 20 bytes each, for tokens with the
     contract in front (40 bytes), because balances of different tokens don't meet. The sender's own account, whose nonce
-    every transaction takes, is always first. The contract itself comes last after the parties of a token call, which
-    don't meet each other in it, and right after the sender for a call that isn't known: then it is the hot key.
+    every transaction takes, is always first. The parties of a token call don't meet each other in the contract, so it
+    is left out; for a call that isn't known it comes after the sender: then it may be the hot key.
     """
     sender, to = transaction.sender, transaction.to
     if to is None:
@@ -77,7 +77,7 @@ def routing_keys(transaction: Transaction) -> tuple[bytes, ...]:
     accounts = parties(transaction)
     if accounts is None:
         return (sender, to)
-    return (sender, *(to + account for account in accounts), to)
+    return (sender, *(to + account for account in accounts))
 
 
 def mapping_slot(account: bytes, position: int) -> int:

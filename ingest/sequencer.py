@@ -6,7 +6,7 @@ A pure state machine. Any number may run: the first valid record wins, and the o
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas import topics
@@ -36,6 +36,8 @@ MEASURED_EPOCHS: Final = 200
 TIMEOUT_FACTOR: Final = 8
 """Times the 99th percentile of recent epochs."""
 TIMEOUT_MS_MAX: Final = 120_000
+STRIKES_MAX: Final = 16
+"""A time-out is doubled so many times at most."""
 WRITTEN_MS_MAX: Final = 10_000
 """A record of its own that isn't valid after so long is written anew."""
 DIGEST_WAIT_MS: Final = 100
@@ -78,6 +80,8 @@ class Sequencer:
         self.offers = self.known_offers(tip)
         self._shards = shards
         self._joins: dict[Attempt, tuple[int, Join]] = {}
+        self._joined: set[Attempt] = set()
+        """All attempts that ever joined: a join that the log holds twice counts once."""
         self._owners: dict[int, Attempt] = {}
         self._outcomes: dict[tuple[int, Attempt], LaneOutcome] = {}
         self._digests: dict[int, ShardDigest] = {}
@@ -89,6 +93,8 @@ class Sequencer:
         self._due_ms: float | None = None
         self._epochs: deque[tuple[float, int]] = deque(maxlen=MEASURED_EPOCHS)
         """Durations with the number of transactions listed."""
+        self._suspects: dict[int, tuple[Slice, int]] = {}
+        """By partition, the single transaction that was cut when its executor ended or timed out, and how often in a row."""
 
     def known_offers(self, tip: Tip) -> list[int]:
         """The highest offers that the manifests tell, so that those of idle executors aren't missed."""
@@ -107,7 +113,8 @@ class Sequencer:
         """Take note of records; act when time passes."""
         match event:
             case Record(_, offset, Join() as join):
-                if join.attempt not in self._joins:
+                if join.attempt not in self._joined:
+                    self._joined.add(join.attempt)
                     self._joins[join.attempt] = (offset, join)
                     self._owners.update(dict.fromkeys(join.partitions, join.attempt))
             case Record(_, offset, Offer() as offer):
@@ -150,8 +157,17 @@ class Sequencer:
             self._joins = {
                 attempt: join for attempt, join in self._joins.items()
                 if attempt in self._owners.values() or any(lane.attempt == attempt for lane in after.cut)}
+        else:
+            self._suspect(record)
         self.tip = after
         self._due_ms = None
+
+    def _suspect(self, exclusion: Exclusion) -> None:
+        """Note which single transactions were under way when their executors ended or timed out."""
+        for part in (part for rank in exclusion.lanes for part in self.tip.cut[rank].slices):
+            if self.tip.inputs[part.partition].strikes >= self.tip.rules.strikes_single:
+                suspect, times = self._suspects.get(part.partition, (part, 0))
+                self._suspects[part.partition] = part, times + 1 if suspect == part else 1
 
     # ---- acting -------------------------------------------------------------------------------------------------
 
@@ -174,7 +190,7 @@ class Sequencer:
             return []
         self._written_on, self._written_ms = tip.hash, elapsed
         if isinstance(record, Manifest):
-            if tip.cut:
+            if tip.cut and not tip.excluded:  # one time-out must not stretch the next ones
                 self._epochs.append((elapsed - self._opened_ms, self._size(tip)))
             if record.cut:
                 self._cut_ms = elapsed
@@ -189,7 +205,7 @@ class Sequencer:
     def _exclusion(self, missing: Sequence[int], elapsed_ms: float) -> Exclusion | None:
         """Exclude lanes that time out or whose partitions have a newer join."""
         tip = self.tip
-        waited = elapsed_ms - (self._opened_ms or elapsed_ms)
+        waited = elapsed_ms - (elapsed_ms if self._opened_ms is None else self._opened_ms)
         late = [rank for rank in missing if waited > self._timeout_ms(tip.cut[rank]) or self._replaced(tip.cut[rank])]
         if not late:
             return None
@@ -205,7 +221,7 @@ class Sequencer:
             high = int(len(measured) * 0.99)
             expected = TIMEOUT_FACTOR * max(fixed[high], measured[len(measured) // 2] * self._size(self.tip))
         strikes = max((self.tip.inputs[part.partition].strikes for part in lane.slices), default=0)
-        return float(min(TIMEOUT_MS_MAX, max(self.pace.timeout_ms_min, expected) * 2.0**strikes))
+        return float(min(TIMEOUT_MS_MAX, max(self.pace.timeout_ms_min, expected) * 2.0 ** min(strikes, STRIKES_MAX)))
 
     @staticmethod
     def _size(tip: Tip) -> int:
@@ -223,7 +239,7 @@ class Sequencer:
         tip = self.tip
         now_ms = max(tick.now_ms, tip.timestamp_ms)
         inputs = tip.inputs_after(close)
-        cut = self._cut(inputs)
+        cut = self._cut(inputs, now_ms)
         progress = any(outcome is not None and outcome.included + outcome.rejected for outcome in close)
         if not any(self._due(part, inputs[part.partition], now_ms, progress) for lane in cut for part in lane.slices):
             cut = ()
@@ -260,16 +276,18 @@ class Sequencer:
         newest = {entry.epoch for entry in self._digests.values()}
         return (len(self._digests) == self._shards and len(newest) == 1) or waited >= DIGEST_WAIT_MS
 
-    def _cut(self, inputs: tuple[Input, ...]) -> tuple[Lane, ...]:
+    def _cut(self, inputs: tuple[Input, ...], now_ms: int) -> tuple[Lane, ...]:
         """The lanes of the next epoch: each partition with a live join and any input, in its owner's (step 3)."""
         slices: dict[Attempt, list[Slice]] = {}
         for partition in sorted(self._owners):
             owner = self._owners[partition]
             if partition >= len(inputs) or not self.joined_anew(owner, inputs[partition]):
                 continue
-            part = self._slice(partition, inputs[partition], owner)
+            part = self._slice(partition, inputs[partition], owner, now_ms)
             if part.high > part.low or part.carries:
                 slices.setdefault(owner, []).append(part)
+        for owner, parts in slices.items():
+            slices[owner] = self._alone(parts, inputs)
         pending = {(p, carry.position): carry for p, waiting in enumerate(inputs) for carry in waiting.pending}
         runnable = [
             (pending[part.partition, position].origin, owner)
@@ -293,26 +311,52 @@ class Sequencer:
         """Whether the owner has joined since a lane with the partition was excluded."""
         return self.tip.joined_anew(self._joins[owner][0], waiting)
 
-    def _slice(self, partition: int, waiting: Input, owner: Attempt) -> Slice:
+    def _alone(self, parts: list[Slice], inputs: tuple[Input, ...]) -> list[Slice]:
+        """The slices of a lane, or only that of its most suspect partition: what shares its lane would be excluded with it."""
+        single = self.tip.rules.strikes_single
+        struck = [part for part in parts if inputs[part.partition].strikes >= single]
+        if not struck:
+            return parts
+        number = len(inputs)
+        return [min(struck, key=lambda part: (
+            -inputs[part.partition].strikes, (part.partition + self.tip.epoch) % number))]
+
+    def _slice(self, partition: int, waiting: Input, owner: Attempt, now_ms: int) -> Slice:
         """What is cut of a partition, within the budget of its lane."""
-        rules, shared = self.tip.rules, max(1, sum(other == owner for other in self._owners.values()))
+        shared = max(1, sum(other == owner for other in self._owners.values()))
         low = waiting.consumed
         offered = max(low, self.offers[partition])
+        limit = now_ms - self.tip.rules.parked_ms_max
         runnable = [carry.position for carry in waiting.pending if carry.parked_ms is None]
-        parked = [carry.position for carry in waiting.pending if carry.parked_ms is not None]
-        if waiting.strikes >= rules.strikes_single:
-            # A partition whose executors died again and again is cut one by one, then that one is skipped.
-            carries = (runnable or parked)[:1] if not (offered > low and not runnable) else []
-            high = low if carries else min(offered, low + 1)
-            return Slice(
-                partition=partition, low=low, high=high, carries=tuple(carries),
-                skip=waiting.strikes >= rules.strikes_skip)
+        expired = [c.position for c in waiting.pending if c.parked_ms is not None and c.parked_ms <= limit]
+        parked = [c.position for c in waiting.pending if c.parked_ms is not None and c.parked_ms > limit]
+        if waiting.strikes >= self.tip.rules.strikes_single:
+            return self._single(partition, waiting, offered, runnable[:1], expired or parked * (offered == low))
         budget = max(1, self.pace.lane_transactions_max // shared)
+        # What has expired is a reason for an epoch, so it has to be in it.
         return Slice(
             partition=partition,
             low=low,
             high=min(offered, low + budget),
-            carries=tuple((runnable + parked)[: max(1, self.pace.lane_carries_max // shared)]))
+            carries=tuple((runnable + expired + parked)[: max(1, self.pace.lane_carries_max // shared)]))
+
+    def _single(
+        self, partition: int, waiting: Input, offered: int, runnable: list[int], parked: list[int]
+    ) -> Slice:
+        """One transaction of a partition whose executors died again and again; in the end that one is skipped."""
+        rules, low = self.tip.rules, waiting.consumed
+        choice = [Slice(partition=partition, low=low, high=low, carries=(position,)) for position in runnable]
+        if not choice:
+            choice = [Slice(partition=partition, low=low, high=low + 1)] * (offered > low)
+            choice += [Slice(partition=partition, low=low, high=low, carries=(position,)) for position in parked]
+        if not choice:
+            return Slice(partition=partition, low=low, high=low)
+        suspect, times = self._suspects.get(partition, (None, 0))
+        if suspect not in choice:
+            return choice[self.tip.epoch % len(choice)]
+        # Strikes may be those of another transaction that came before: skipped is only who was alone each time.
+        enough = times >= rules.strikes_skip - rules.strikes_single and waiting.strikes >= rules.strikes_skip
+        return replace(suspect, skip=True) if enough else suspect
 
     def _due(self, part: Slice, waiting: Input, now_ms: int, progress: bool) -> bool:
         """Whether a slice is a reason for an epoch; a parked transaction is one after progress or when it expires."""

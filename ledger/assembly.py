@@ -1,8 +1,8 @@
 """Whole epochs out of two topics that come in any order against each other.
 
 An epoch is complete when a valid manifest has closed it and all receipts are there that the close promises. Complete
-epochs leave in order. What waits is bounded by its reader: `wanted` tells which topics can help the epoch that is waited
-for.
+epochs leave in order. What waits is bounded by its reader: `wanted` tells which topics can help the epoch that is
+waited for.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """Blocks as the index knows them, and their layout in its database.
 
 A block is an epoch with at least one included transaction. Its number stands in the manifest that cut it, and its hash
-is the hash of the manifest that closes it: it isn't the Keccak of the header. Roots and bloom are real; they are computed
-when somebody first asks for the block.
+is the hash of the manifest that closes it: it isn't the Keccak of the header. Roots and bloom are real; they are
+computed when somebody first asks for the block.
 """
 
 from collections.abc import Sequence
@@ -119,9 +119,7 @@ class BlockRoots:
     """Bytes of the block in RLP: header, transactions and no uncles."""
 
     @classmethod
-    def of(
-        cls, block: IndexedBlock, raws: Sequence[bytes], receipts: Sequence[Receipt], rules: Rules
-    ) -> "BlockRoots":
+    def of(cls, block: IndexedBlock, raws: Sequence[bytes], receipts: Sequence[Receipt], rules: Rules) -> "BlockRoots":
         """Compute them from the signed transactions and the receipts of a block, both in order."""
         events = [event for receipt in receipts for event in receipt.logs]
         transactions_root = ordered_root(raws)

@@ -5,10 +5,11 @@ as of an earlier batch, and the positions in that batch tell where to read on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import DbClosedError, Options, Rdict, WriteBatch
 
 from schemas.errors import ConfigurationError, InvariantViolation, Unavailable
 
@@ -79,5 +80,6 @@ class Database:
             raise InvariantViolation(f"the index cannot be written: {exc}") from exc
 
     def close(self) -> None:
-        """Flush and close; reads fail from then on."""
-        self._db.close()
+        """Flush and close, if it isn't closed already; reads fail from then on."""
+        with suppress(DbClosedError):
+            self._db.close()

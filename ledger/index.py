@@ -17,7 +17,6 @@ key                            value
 One thread writes; any may read. An epoch appears as a whole, with the positions that a restart reads on from.
 """
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -28,15 +27,13 @@ import orjson
 
 from schemas.chain import Tip
 from schemas.codec import CODEC
-from schemas.errors import GenesisRefused, InvariantViolation, Unavailable
+from schemas.errors import GenesisRefused, InvariantViolation
 from schemas.records import Epoch, Receipt, Source, StoredTip
 
 from . import logs
 from .assembly import CompleteEpoch
 from .blocks import BlockRoots, IndexedBlock, packed_source, state_commitment, unpacked_source
 from .database import Database
-
-log = logging.getLogger(__name__)
 
 BLOCKS_CACHED = 1_024
 _ANCHOR = b"manchor"
@@ -284,10 +281,7 @@ class BlockIndex:
 
     def close(self) -> None:
         """Close the database."""
-        try:
-            self._database.close()
-        except Unavailable as exc:
-            log.warning("closing the index: %s", exc)
+        self._database.close()
 
 
 def _block_entries(block: IndexedBlock) -> list[tuple[bytes, bytes]]:

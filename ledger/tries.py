@@ -10,7 +10,7 @@ Ethereum Yellow Paper, appendices C and D and section 4.3; EIP-2718 (typed trans
 from collections.abc import Sequence
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]  # ships no types
+import rlp
 
 from schemas.hashing import keccak
 from schemas.records import Event, Receipt

@@ -140,7 +140,7 @@ class _Reader:
 
         try:
             document = json.loads(content, object_pairs_hook=pairs)
-        except (ValueError, RecursionError) as exc:
+        except ValueError as exc:
             raise ConfigurationError(f"genesis: not JSON: {exc}") from exc
         if not isinstance(document, dict):
             raise ConfigurationError(f"genesis: an object is expected, found {type(document).__name__}")

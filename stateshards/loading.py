@@ -54,6 +54,7 @@ def clear(path: Path) -> None:
 
 
 def load(database: Database, entries: Iterable[tuple[bytes, bytes]], durable: Durable, identity: Identity) -> None:
+    """Fill a database that is empty: the values at version 0, and all that a start needs."""
     first = Batch(raw_mode=True)
     first.put(LOADING, b"")
     database.write(first)

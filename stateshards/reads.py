@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
-import grpc  # type: ignore[import-untyped]  # ships no types
+import grpc
 
 from schemas.codec import CODEC
 from schemas.errors import ConfigurationError, Gone, ParsecError, Unavailable, UndecodableRecord

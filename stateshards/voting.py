@@ -103,6 +103,8 @@ class Shard:
         self._changed: dict[bytes, tuple[Entry, Attempt | None]] = {}
         """What the newest applied epoch changed, and the attempt that did it alone."""
         self._digests = {durable.digest.epoch: durable.digest}
+        self._recorded: dict[int, bytes] = {}
+        """Digests that manifests name of epochs that aren't applied here yet."""
 
     def positions(self) -> dict[Topic, int]:
         """Where it starts to read, as it stored with the last applied epoch."""
@@ -158,11 +160,18 @@ class Shard:
     def _check_digests(self, manifest: Manifest) -> None:
         """A replica whose digest differs from the one that was recorded stops."""
         for named in manifest.digests:
-            mine = self._digests.get(named.epoch)
-            if named.shard == self.shard and mine is not None and mine.digest != named.digest:
-                raise InvariantViolation(
-                    f"shard {self.shard} has digest {mine.digest.hex()} after epoch {named.epoch}; "
-                    f"the manifest of epoch {manifest.epoch} says {named.digest.hex()}")
+            if named.shard != self.shard:
+                continue
+            if named.epoch > self.store.durable.applied:
+                self._recorded[named.epoch] = named.digest
+            elif (mine := self._digests.get(named.epoch)) is not None:
+                self._compare(mine, named.digest)
+
+    def _compare(self, mine: ShardDigest, recorded: bytes) -> None:
+        if mine.digest != recorded:
+            raise InvariantViolation(
+                f"shard {self.shard} has digest {mine.digest.hex()} after epoch {mine.epoch}; "
+                f"a manifest says {recorded.hex()}")
 
     def _keep(self, record: Prepare | Revision, offset: int) -> None:
         """Keep a prepare or revision until its epoch is done with; the first of its kind counts."""
@@ -290,6 +299,7 @@ class Shard:
         newest = self.store.durable.digest
         if before.cut:
             newest = ShardDigest(shard=self.shard, epoch=epoch, digest=chained(newest.digest, epoch, values))
+            self._compare(newest, self._recorded.pop(epoch, newest.digest))
             self._digests[epoch] = newest
             self._digests.pop(next(iter(self._digests)), None) if len(self._digests) > LATELY_EPOCHS else None
         self._changed = {

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-import grpc  # type: ignore[import-untyped]  # ships no types
+import grpc
 
 from schemas.codec import CODEC
 from schemas.errors import ConfigurationError, Gone, ParsecError, Unavailable, UndecodableRecord

@@ -15,8 +15,8 @@ from gateway.settings import GatewaySettings
 from ingest.transactions import Transaction
 from ledger import BlockIndex, IndexFollower
 from schemas.errors import Gone, Unavailable
-from schemas.keys import balance_key, blob_key, code_key, minimal, nonce_key
 from schemas.hashing import keccak
+from schemas.keys import balance_key, blob_key, code_key, minimal, nonce_key
 from schemas.records import NEVER, Entry, version
 from streams.log import MemoryLog
 from tests.written_chain import WrittenChain

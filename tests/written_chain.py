@@ -96,7 +96,7 @@ class WrittenChain:
         close = tuple(self.outcome(rank, sources, verdicts) for rank, sources in enumerate(self.listed))
         named = tuple(ShardDigest(shard=s, epoch=before.epoch, digest=d) for s, d in enumerate(digests))
         self.append(replace(self.manifest(close), digests=named))
-        final = []
+        final: list[Receipt] = []
         for rank, lane_receipts in enumerate(drafts):
             final += map(placed(before, close, rank, self.tip.hash), lane_receipts)
         if publish:

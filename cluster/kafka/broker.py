@@ -57,7 +57,8 @@ class EmbeddedBroker:
     data
         Folder for everything that it writes; made where it is missing.
     port
-        The port that is wanted. Where it is taken, a free one serves instead; 0 takes any. The data don't care.
+        The port that is wanted. Where it is taken, a free one serves instead; 0 takes any. A later start of the same
+        object keeps it where it can, so that clients find the broker again; the data don't care.
     java
         Which Java, as :func:`cluster.kafka.java.find_java` takes it.
     heap_mb
@@ -80,7 +81,6 @@ class EmbeddedBroker:
         jvm_arguments: Sequence[str] = (),
     ) -> None:
         self._data = data.absolute()
-        self._wanted_port = port
         self._java = java
         self._heap_mb = heap_mb
         self._full_jit = full_jit
@@ -201,9 +201,9 @@ class EmbeddedBroker:
 
     def _choose_ports(self) -> int:
         """Settle the broker's port, write the settings; the controller's port."""
-        self._port = _free_port(self._wanted_port)
-        if self._wanted_port not in (0, self._port):
-            _log.warning("port %d is taken; the broker listens on %d", self._wanted_port, self._port)
+        wanted, self._port = self._port, _free_port(self._port)
+        if wanted not in (0, self._port):
+            _log.warning("port %d is taken; the broker listens on %d", wanted, self._port)
         controller_port = _free_port(0)
         settings = server_settings(self._data / "kafka", port=self._port, controller_port=controller_port)
         self._properties.write_text(render(settings), encoding="ascii")

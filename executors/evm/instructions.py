@@ -118,6 +118,6 @@ def _selfdestruct(frame: Frame) -> None:
 
 def instructions() -> dict[int, Instruction]:
     """The functions behind the instructions that the loop doesn't run itself, creations and calls aside."""
-    own = {SLOAD: _sload, SSTORE: _sstore, SELFDESTRUCT: _selfdestruct}
+    own: dict[int, Instruction] = {SLOAD: _sload, SSTORE: _sstore, SELFDESTRUCT: _selfdestruct}
     own |= {LOG0 + count: _log(count) for count in range(5)}
     return {opcode: instruction(opcode)[1] for opcode in FOREIGN} | own

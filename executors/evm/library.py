@@ -7,6 +7,7 @@ conflicts here.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,7 +15,11 @@ from typing import Any, Final
 # six times slower than pysha3.
 os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")
 
-from eth.exceptions import (
+_RECURSION_LIMIT: Final = 6_500
+"""Five Python frames for each of 1,024 nested messages, and what is below them."""
+_limit = max(sys.getrecursionlimit(), _RECURSION_LIMIT)
+
+from eth.exceptions import (  # noqa: E402
     ContractCreationCollision,
     FullStack,
     InsufficientStack,
@@ -27,9 +32,13 @@ from eth.exceptions import (
     VMError,
     WriteProtection,
 )
-from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH
-from eth.vm.forks.prague.computation import PRAGUE_PRECOMPILES
-from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
+from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH  # noqa: E402
+from eth.vm.forks.prague.computation import PRAGUE_PRECOMPILES  # noqa: E402
+from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES  # noqa: E402
+
+# A dependency raises the limit to 100,000 at import. With that, nested JSON overflows the stack of C and kills the
+# process instead of raising RecursionError.
+sys.setrecursionlimit(_limit)
 
 Instruction = Callable[[Any], Any]
 """Gets the frame."""

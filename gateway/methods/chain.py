@@ -125,7 +125,7 @@ def client_version(node: Node) -> str:
 
 
 def sha3(_node: Node, value: bytes) -> str:
-    """Keccak-256 of data."""
+    """Keccak-256 of data, 32 bytes."""
     return forms.data(keccak(value))
 
 

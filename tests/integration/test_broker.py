@@ -183,12 +183,13 @@ def test_a_restart_keeps_the_data_on_any_port(own: EmbeddedBroker) -> None:
 def test_a_killed_broker_is_seen_and_comes_back(own: EmbeddedBroker) -> None:
     _make(own.bootstrap, "kept")
     _write(own.bootstrap, "kept", [b"%d" % number for number in range(500)])
-    killed = own.pid
+    killed, port = own.pid, own.port
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
     _eventually(lambda: not own.alive)
     own.start()
     assert own.pid != killed
+    assert own.port == port  # clients go on where they were
     _write(own.bootstrap, "kept", [b"after"])
     assert _read(own.bootstrap, "kept", 501) == [*(b"%d" % number for number in range(500)), b"after"]
 
@@ -202,7 +203,7 @@ def test_a_second_broker_on_the_same_data_is_refused(own: EmbeddedBroker) -> Non
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_orphan(tmp_path: Path, broker: RunningBroker, ending: signal.Signals) -> None:
-    """However the parent ends, its broker ends as well, and the next one can have the data at once."""
+    """However the parent ends, its broker ends as well."""
     line = [sys.executable, "-c", _PARENT, str(tmp_path / "data")]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
         assert parent.stdout is not None
@@ -210,12 +211,24 @@ def test_no_orphan(tmp_path: Path, broker: RunningBroker, ending: signal.Signals
         assert port_open("127.0.0.1", port)
         parent.send_signal(ending)
         parent.wait(10)
-    if ending is signal.SIGKILL:  # without waiting for the old one
-        with EmbeddedBroker(tmp_path / "data", port=0) as next_one:
-            assert next_one.alive
-            assert not process_exists(pid)
     _eventually(lambda: not process_exists(pid))
     assert not port_open("127.0.0.1", port)
+
+
+def test_a_hanging_broker_of_a_killed_parent(tmp_path: Path, broker: RunningBroker) -> None:
+    """It is killed when its grace is over; a new start on the same data waits for that, without being told."""
+    line = [sys.executable, "-c", _PARENT, str(tmp_path / "data")]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None
+        pid, port = (int(word) for word in parent.stdout.readline().split())
+        _make(f"127.0.0.1:{port}", "kept")
+        _write(f"127.0.0.1:{port}", "kept", [b"before"])
+        os.kill(pid, signal.SIGSTOP)
+        parent.kill()
+    with EmbeddedBroker(tmp_path / "data", port=0) as next_one:
+        assert not process_exists(pid)
+        _write(next_one.bootstrap, "kept", [b"after"])
+        assert _read(next_one.bootstrap, "kept", 2) == [b"before", b"after"]
 
 
 def test_a_start_that_fails_says_why(tmp_path: Path, broker: RunningBroker) -> None:

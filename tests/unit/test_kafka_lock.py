@@ -56,8 +56,10 @@ def test_goes_with_its_holder(path: Path) -> None:
         assert holder.stdout is not None
         holder.stdout.readline()
         lock = FileLock(path)
+        begun = time.monotonic()
         with pytest.raises(LockHeld) as refused:
-            lock.acquire(10, outwait_living=False)  # at once: the owner lives
+            lock.acquire(10, outwait_living=False)
+        assert time.monotonic() - begun < 5  # at once: the owner lives
         assert refused.value.owner == holder.pid
         holder.kill()
         holder.wait()

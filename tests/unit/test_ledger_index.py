@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import rlp  # type: ignore[import-untyped]  # ships no types
-from trie import HexaryTrie  # type: ignore[import-untyped]  # ships no types
+import rlp
+from trie.hexary import HexaryTrie
 
-from ledger import BlockIndex, IndexFollower, LimitExceeded, LogFilter
-from ledger import assembly
+from ledger import BlockIndex, IndexFollower, LimitExceeded, LogFilter, assembly
 from ledger.tries import bloom, encoded_receipt
 from schemas.codec import CODEC
 from schemas.errors import GenesisRefused, InvariantViolation
@@ -483,7 +482,7 @@ def test_too_many_logs_are_an_error_with_the_limit(logged: Feed) -> None:
 
 
 def test_listeners_hear_of_epochs_after_they_can_be_looked_up(chain: WrittenChain, feed: Feed) -> None:
-    heard = []
+    heard: list[tuple[int, int]] = []
     feed.follower.listen(lambda epochs: heard.extend((each.closed.epoch, feed.index.latest_epoch) for each in epochs))
     blocks_of_one(chain, 2)
     feed.read()

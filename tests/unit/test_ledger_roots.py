@@ -3,9 +3,9 @@
 import random
 
 import pytest
-import rlp  # type: ignore[import-untyped]  # ships no types
-from eth_bloom import BloomFilter
-from trie import HexaryTrie  # type: ignore[import-untyped]  # ships no types
+import rlp
+from eth_bloom.bloom import BloomFilter
+from trie.hexary import HexaryTrie
 
 from ledger.tries import EMPTY_LIST_HASH, EMPTY_ROOT, bloom, encoded_receipt, list_bytes, ordered_root
 from schemas.keys import minimal

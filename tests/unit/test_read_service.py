@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # ships no types
+import grpc
 import pytest
 
 from schemas.chain import Tip
@@ -89,7 +89,9 @@ class Running:
 
     def homed(self, count: int) -> list[bytes]:
         """So many keys of this shard."""
-        found = [key for n in range(4 * count + 50) if home(key := blob_key(n.to_bytes(32, "big")), SHARDS) == self.shard]
+        found = [
+            key for n in range(4 * count + 50) if home(key := blob_key(n.to_bytes(32, "big")), SHARDS) == self.shard
+        ]
         return [bytes(key) for key in found[:count]]
 
 
@@ -209,7 +211,7 @@ def test_concurrent_readers_see_whole_epochs(shards: list[Running], reader: Shar
             while not ending.is_set():
                 epochs = {entry.version for entry in reader.read(some).values()}
                 assert len(epochs) == 1, epochs
-        except BaseException as exc:  # noqa: BLE001  # looked at below
+        except BaseException as exc:  # looked at below
             errors.append(exc)
 
     threads = [threading.Thread(target=read) for _ in range(3)]

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from schemas.chain import ANCESTORS, Tip
 from schemas.errors import ConfigurationError, GenesisRefused, Gone, InvariantViolation, Unavailable
 from schemas.hashing import digest
-from schemas.records import NEVER, Entry, Input, Lane, ShardDigest, Slice, Version, version
+from schemas.records import NEVER, Attempt, Entry, Input, Lane, ShardDigest, Slice, Version, version
 from schemas.rules import Rules
 from stateshards.layout import Identity, split_history_keys
-from stateshards.rocks import KEPT_EPOCHS, LIST_KEYS, RocksStore
+from stateshards.rocks import KEPT_EPOCHS, LIST_KEYS, PRUNED_KEYS, RocksStore
 from stateshards.store import Durable, MemoryStore
 
 RULES = Rules()
@@ -102,7 +102,9 @@ ALL_KEYS = [bytes(int(bit) for bit in f"{n:0{size}b}") for size in (1, 2, 3) for
 
 
 @settings(max_examples=30, deadline=None)
-@given(entries=st.dictionaries(KEYS, st.binary(max_size=3), max_size=8), steps=STEPS, keep=st.none() | st.integers(0, 99))
+@given(
+    entries=st.dictionaries(KEYS, st.binary(max_size=3), max_size=8), steps=STEPS, keep=st.none() | st.integers(0, 99)
+)
 def test_equals_the_store_in_memory(
     entries: dict[bytes, bytes], steps: list[tuple[Any, ...]], keep: int | None
 ) -> None:
@@ -122,9 +124,11 @@ def test_equals_the_store_in_memory(
                     now = store.durable
                     after = following(now, elapsed_ms=elapsed_ms, block=block, publish=now.tip if publish else None)
                     epoch = after.applied
-                    written = {
-                        key: Entry(value, version(epoch, merged=merged)) for key, (value, merged) in writes.items()
-                    } if epoch else {}
+                    written = (
+                        {key: Entry(value, version(epoch, merged=merged)) for key, (value, merged) in writes.items()}
+                        if epoch
+                        else {}
+                    )
                     store.apply(written, after)
                     model.apply(written, after)
                     clock.append(after.tip.timestamp_ms)
@@ -167,7 +171,7 @@ def test_prunes_all_that_is_old_in_bounded_steps(tmp_path: Path) -> None:
             keys = wide if durable.applied % 10 == 0 else wide[:10]
             store.apply({key: Entry(b"v", version(durable.applied, merged=False)) for key in keys}, durable)
             dropped = before + len(keys) - history_size(store)
-            assert dropped <= 512 + len(keys) + LIST_KEYS
+            assert dropped <= PRUNED_KEYS + len(keys) + LIST_KEYS
             assert store.oldest == max(0, durable.applied - 10)
         assert store.oldest == store.durable.applied - 10
         assert history_size(store) == len(wide) + 9 * 10
@@ -189,11 +193,24 @@ def test_pruning_goes_on_after_a_restart_and_where_all_was_kept(tmp_path: Path) 
         durable = following(store.durable)
         store.apply({key: Entry(b"v", version(durable.applied, merged=False)) for key in keys}, durable)
     assert history_size(store) == 10 * len(keys)
-    for _ in range(60):
+    store.close()
+    store = opened(tmp_path / "s", 30)
+    store.apply({}, following(store.durable, elapsed_ms=1_000))  # all of it is old at once
+    left = history_size(store)
+    assert 10 * len(keys) - PRUNED_KEYS - LIST_KEYS <= left < 10 * len(keys)
+    while left:
         store.close()
         store = opened(tmp_path / "s", 30)
         store.apply({}, following(store.durable, elapsed_ms=1))
-    assert history_size(store) == 0
+        assert left - PRUNED_KEYS - LIST_KEYS <= history_size(store) < left
+        left = history_size(store)
+    oldest = store.oldest
+    store.close()
+    store = opened(tmp_path / "s")
+    for _ in range(5):
+        durable = following(store.durable, elapsed_ms=1_000)
+        store.apply({b"k": Entry(b"v", version(durable.applied, merged=False))}, durable)
+    assert (history_size(store), store.oldest) == (5, oldest)
     store.close()
 
 
@@ -202,7 +219,12 @@ def test_pruning_goes_on_after_a_restart_and_where_all_was_kept(tmp_path: Path) 
 
 def test_tips_come_back_with_all_hashes(tmp_path: Path) -> None:
     """Both tips are equal after a restart, also while publishing lags by more blocks than a tip holds."""
-    lane = Lane(attempt=b"a" * 16, joined=4, partitions=(0, 1), slices=(Slice(partition=1, low=2, high=9, carries=(3,)),))  # type: ignore[arg-type]  # plain bytes
+    lane = Lane(
+        attempt=Attempt(b"a" * 16),
+        joined=4,
+        partitions=(0, 1),
+        slices=(Slice(partition=1, low=2, high=9, carries=(3,)),),
+    )
     store = created(tmp_path / "s")
     for number in range(700):
         durable = following(store.durable, block=number % 3 != 0)
@@ -264,7 +286,9 @@ def test_refuses_epochs_and_versions_out_of_order(tmp_path: Path) -> None:
         second = following(first)
         store.apply({b"k": Entry(b"1", version(1, merged=False))}, first)
         with pytest.raises(InvariantViolation, match="version of epoch 1"):
-            store.apply({b"l": Entry(b"2", version(2, merged=True)), b"k": Entry(b"2", version(1, merged=True))}, second)
+            store.apply(
+                {b"l": Entry(b"2", version(2, merged=True)), b"k": Entry(b"2", version(1, merged=True))}, second
+            )
         with pytest.raises(InvariantViolation, match="version of epoch 3"):
             store.apply({b"k": Entry(b"2", version(3, merged=False))}, second)
         with pytest.raises(InvariantViolation, match="epoch 0 is to be applied after epoch 1"):
@@ -344,7 +368,7 @@ class Applying:
             while not self._ending.is_set():
                 durable = following(store.durable)
                 store.apply(uniform(durable.applied), durable)
-        except BaseException as exc:  # noqa: BLE001  # raised again by `stop`
+        except BaseException as exc:  # raised again by `stop`
             self.errors.append(exc)
 
     def stop(self) -> None:
@@ -409,6 +433,16 @@ def load_for_ever(path: str, pipe: Connection) -> None:
     RocksStore.create(path, entries(), at_genesis(), identity=IDENTITY, keep_history_ms=None)
 
 
+LOADED = [(key, b"v") for key in UNIFORM]
+
+
+def load_and_wait(path: str, pipe: Connection) -> None:
+    """Body of a process that is killed."""
+    with created(Path(path), LOADED):
+        pipe.send(1)
+        time.sleep(60)
+
+
 def killed(body: Any, path: Path, until: int) -> None:
     """Run a process until it reports a number, and kill it then."""
     ours, theirs = SPAWN.Pipe()
@@ -447,6 +481,14 @@ def test_a_load_that_was_killed_is_done_again(tmp_path: Path) -> None:
     with created(tmp_path / "s", [(b"k", b"v"), (b"empty", b"")]) as store:
         assert list(store.items()) == [(b"k", Entry(b"v", Version(0)))]
     assert RocksStore.loaded(tmp_path / "s")
+
+
+def test_a_load_is_whole_once_it_is_done(tmp_path: Path) -> None:
+    """Even if the process is killed right after it."""
+    killed(load_and_wait, tmp_path / "s", 1)
+    with opened(tmp_path / "s") as store:
+        assert store.durable == at_genesis()
+        assert list(store.items()) == sorted((key, Entry(value, Version(0))) for key, value in LOADED)
 
 
 def hold(path: str, pipe: Connection) -> None:

@@ -1,0 +1,1 @@
+"""Measurements: throughput, latency and memory of the pipeline, and of its parts."""
