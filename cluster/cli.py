@@ -1,134 +1,124 @@
-"""The commands of ``parsec``; each reads the configuration once and calls what does the work."""
+"""The ``parsec`` command. Its subcommands are modules of `cluster.commands`, each imported only when it runs.
 
-import logging
+Exit statuses
+-------------
+0
+    Done.
+1
+    Done, and the answer is no: a difference in the audit, a refused transaction, a receipt that did not come. Of a
+    service: it has ended and may be started again.
+2
+    Something has to be changed first: the command line, the configuration, a file, the genesis.
+3
+    Nobody answers at the moment: the broker, a shard.
+4
+    A fault of this program.
+130
+    Interrupted.
+"""
+
 import sys
-import time
-from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
-from typing import Any, TypeVar
+import traceback
+from importlib import import_module
+from typing import Any, Final, NamedTuple
 
 import click
 
-from schemas.errors import ParsecError
+NO: Final = 1
+REFUSED: Final = 2
+UNAVAILABLE: Final = 3
+FAULT: Final = 4
+INTERRUPTED: Final = 130
 
-from .config import Config, load
-from .supervisor import Supervisor, running
+EPILOG: Final = """\b
+Exit status: 0 done; 1 the answer is no (a difference, a refused transaction);
+2 something has to be changed first; 3 nobody answers; 4 a fault of this program.
 
-F = TypeVar("F", bound=Callable[..., Any])
+Settings come from parsec.toml (or --config), then from variables such as PARSEC_CLUSTER_DATA, then from options.
+'parsec config' prints them. What runs is found by the data directory, or by --kafka.
+"""
 
 
-class Command(click.Group):
-    """Errors of ours are one message and an exit status, never a traceback."""
+class Entry(NamedTuple):
+    """A command: its module in `cluster.commands`, and what it is for."""
 
-    def invoke(self, context: click.Context) -> Any:
+    module: str
+    help: str
+
+
+COMMANDS: Final = {
+    "demo": Entry("demo", "Run a pipeline, send payments and swaps through it, and check every result."),
+    "up": Entry("up", "Run everything on this machine until Ctrl-C."),
+    "status": Entry("status", "Show how a running pipeline is."),
+    "send": Entry("send", "Send signed transactions."),
+    "receipts": Entry("receipts", "Print receipts."),
+    "account": Entry("account", "Make, list and use accounts of this machine."),
+    "audit": Entry("audit", "Execute the whole log again and compare every result."),
+    "schemas": Entry("schemas", "Print the Avro schemas of the topics."),
+    "genesis": Entry("genesis", "Print the genesis file."),
+    "config": Entry("config", "Print the settings in force."),
+    "topics": Entry("topics", "Make the topics, or check those that are there."),
+    "sequencer": Entry("service", "Run a sequencer."),
+    "executor": Entry("service", "Run an executor."),
+    "shard": Entry("service", "Run a state shard."),
+    "gateway": Entry("service", "Run the Ethereum JSON-RPC."),
+}
+
+
+class Commands(click.Group):
+    """Imports a command when it is called. Errors are one message and an exit status, never a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order in which people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """A command by its name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(import_module(f"cluster.commands.{entry.module}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """The list in the help, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            return super().invoke(context)
-        except ParsecError as exc:
-            click.echo(f"parsec: {exc}", err=True)
-            sys.exit(2)
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as exc:  # whatever it is, the user gets one message
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            status, text = _told(exc)
+            click.echo(f"{click.style('parsec:', fg='red', bold=True)} {text}", err=True)
+            sys.exit(status)
 
 
-def configured(*, live: bool = False) -> Callable[[F], F]:
-    """Options that all commands share; the command gets a `Config` first.
+def _told(error: Exception) -> tuple[int, str]:
+    """The exit status of an error, and its message."""
+    from schemas.errors import InvariantViolation, ParsecError, Transient
 
-    Parameters
-    ----------
-    live
-        Whether what runs on the data directory tells where the broker is.
-    """
-
-    def decorate(function: F) -> F:
-        @click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file (TOML).")
-        @click.option("--data", type=click.Path(path_type=Path), help="Directory of all data.")
-        @click.option("--kafka", "bootstrap", metavar="HOST:PORT,…", help="An existing cluster instead of the embedded broker.")
-        @click.option("--prefix", help="Prefix of all topics.")
-        @wraps(function)
-        def command(file: Path | None, data: Path | None, bootstrap: str | None, prefix: str | None, **rest: Any) -> Any:
-            flags: dict[str, Any] = {"cluster.data": data, "kafka.bootstrap": bootstrap, "kafka.prefix": prefix}
-            for name in ("executors", "shards", "partitions", "genesis"):
-                flags[f"cluster.{name}"] = rest.pop(name, None)
-            config = load(file, flags=flags)
-            if live and not config.kafka.bootstrap:
-                found = running(config.cluster.data)
-                for section, entries in found.items():
-                    for name, value in entries.items():
-                        if flags.get(f"{section}.{name}") is None and value not in (None, "", {}):
-                            flags[f"{section}.{name}"] = value
-                config = load(file, flags=flags)
-                if not config.kafka.bootstrap:
-                    raise click.ClickException(
-                        f"nothing runs on {config.cluster.data}: start it with 'parsec up', or name a cluster with --kafka")
-            return function(config, file=file, **rest) if "file" in function.__code__.co_varnames else function(config, **rest)
-
-        return command  # type: ignore[return-value]  # click has changed the signature on purpose
-
-    return decorate
+    if isinstance(error, Transient):
+        return UNAVAILABLE, str(error)
+    if isinstance(error, InvariantViolation):
+        return FAULT, str(error)
+    if isinstance(error, ParsecError):
+        return REFUSED, str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return REFUSED, f"{error.filename}: {error.strerror}"
+    return FAULT, f"{type(error).__name__}: {error} (parsec --debug tells where)"
 
 
-@click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="parsec-streams")
-def main() -> None:
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="parsec-streams", message="parsec %(version)s")
+@click.option("--debug", is_flag=True, help="Show where an error comes from.")
+def main(debug: bool) -> None:  # noqa: ARG001 - the group looks at it
     """Smart contracts in parallel, as a Kafka streaming pipeline."""
-
-
-@main.command()
-@click.option("--executors", type=int, help="Executor processes.")
-@click.option("--shards", type=int, help="State shards (fixed once the log has begun).")
-@click.option("--partitions", type=int, help="Partitions of transactions (fixed once the log has begun).")
-@click.option("--genesis", type=click.Path(path_type=Path), help="Genesis file in geth's format.")
-@configured()
-def up(config: Config, file: Path | None) -> None:
-    """Run everything on this machine until Ctrl-C."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    supervisor = Supervisor(config, file)
-    with supervisor:
-        supervisor.start(lambda text: click.echo(text, err=True))
-        running_config = supervisor.config
-        click.echo(f"kafka    {running_config.kafka.bootstrap}")
-        if running_config.gateway.enabled:
-            click.echo(f"rpc      http://{running_config.gateway.host}:{running_config.gateway.port}")
-        click.echo(f"data     {supervisor.data}")
-        click.echo("ready; Ctrl-C stops everything")
-        while True:
-            time.sleep(0.2)
-            for name in supervisor.restart_dead():
-                click.echo(f"{name} was started again", err=True)
-
-
-@main.command()
-@click.option("--patience-ms", type=int, help="A standby waits for so long before it acts.")
-@configured()
-def sequencer(config: Config, patience_ms: int | None) -> None:
-    """Run a sequencer."""
-    from .services import log_to_stderr, run_sequencer
-
-    log_to_stderr("sequencer")
-    sys.exit(run_sequencer(config, patience_ms))
-
-
-@main.command()
-@click.option("--instance", default="", help="Name in the consumer group that survives a restart.")
-@configured()
-def executor(config: Config, instance: str) -> None:
-    """Run an executor."""
-    from .services import log_to_stderr, run_executor
-
-    log_to_stderr(instance or "executor")
-    sys.exit(run_executor(config, instance))
-
-
-@main.command()
-@click.option("--shard", type=int, required=True, help="Number of the shard, from 0.")
-@click.option("--port", type=int, default=0, help="Port of the read service; any free one by default.")
-@configured()
-def shard(config: Config, shard: int, port: int) -> None:
-    """Run a state shard."""
-    from .services import log_to_stderr, run_shard
-
-    log_to_stderr(f"shard-{shard}")
-    sys.exit(run_shard(config, shard, port))

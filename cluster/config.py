@@ -138,6 +138,8 @@ class Config:
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: "***" if any(s in key.lower() for s in SECRETS) else entry for key, entry in value.items()}
+    if name == "kafka.security":
+        return "***"
     return str(value) if isinstance(value, Path) else value
 
 
@@ -190,6 +192,8 @@ def load(
     config = Config()
     for section, changes in values.items():
         config = replace(config, **{section: replace(getattr(config, section), **changes)})
+    if "cluster.executors" not in given and 1 <= config.cluster.partitions < config.cluster.executors:
+        config = replace(config, cluster=replace(config.cluster, executors=config.cluster.partitions))
     wrong += _out_of_range(config, {key: source for key, (_, source) in given.items()})
     if wrong:
         raise ConfigurationError("the configuration is wrong:\n" + "\n".join(f"  {line}" for line in wrong))

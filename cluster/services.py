@@ -96,3 +96,14 @@ def run_shard(config: Config, shard: int, port: int) -> int:
     )
     service = ShardService(config.settings, genesis, config.start(genesis), own)
     return run_until_stopped(f"shard {shard}", service.run)
+
+
+def run_gateway(config: Config) -> int:
+    """Run the Ethereum JSON-RPC."""
+    from gateway import Gateway, GatewaySettings
+
+    origins = tuple(origin.strip() for origin in config.gateway.cors.split(",") if origin.strip())
+    own = GatewaySettings(host=config.gateway.host, port=config.gateway.port, cors_origins=origins)
+    start = config.start(config.read_genesis())
+    service = Gateway(config.settings, start, config.cluster.shards, config.cluster.data / "gateway", own)
+    return run_until_stopped("gateway", service.run)

@@ -7,6 +7,7 @@ none outlives the supervisor, however that ends.
 import json
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,13 +19,15 @@ from typing import IO, Any, Final, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from schemas.errors import ConfigurationError, ParsecError, Unavailable
+from schemas.errors import ConfigurationError, Unavailable
 from streams.kafka import KafkaLog
 from streams.start import shard_addresses
 
-from .config import Config
+from .config import Config, variable_name
 from .guardian import Guarded
-from .kafka import EmbeddedBroker, ensure_topics, replication_for, topic_specs
+from .kafka import EmbeddedBroker
+from .kafka.lock import process_exists
+from .provision import provide_topics
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,10 @@ class Supervisor:
 
     def __init__(self, config: Config, file: Path | None = None) -> None:
         self.data = config.cluster.data.absolute()
-        self.config = replace(config, cluster=replace(config.cluster, data=self.data))
+        genesis = config.cluster.genesis
+        # Services and commands run in other directories than this process does.
+        absolute = replace(config.cluster, data=self.data, genesis=None if genesis is None else genesis.absolute())
+        self.config = replace(config, cluster=absolute)
         self.broker: EmbeddedBroker | None = None
         self.services: dict[str, Service] = {}
         self._file = file
@@ -93,12 +99,13 @@ class Supervisor:
             self.data.mkdir(parents=True, exist_ok=True)
             genesis = self.config.read_genesis()
             if not self.config.kafka.bootstrap:
+                prepare()
                 report("starting the broker")
                 self.broker = EmbeddedBroker(self.data / "kafka", port=self.config.kafka.port).start()
                 kafka = replace(self.config.kafka, bootstrap=self.broker.bootstrap, port=self.broker.port)
                 self.config = replace(self.config, kafka=kafka)
             report(f"topics on {self.config.kafka.bootstrap}")
-            self._topics()
+            provide_topics(self.config)
             self._write_run_file()
             report("starting the services")
             for name, arguments in self._commands().items():
@@ -109,21 +116,6 @@ class Supervisor:
             self.stop()
             raise
         return self
-
-    def _topics(self) -> None:
-        settings, kafka = self.config.settings, self.config.kafka
-        replication = kafka.replication or replication_for(self._brokers())
-        specs = topic_specs(
-            kafka.prefix, self.config.cluster.partitions, self.config.cluster.shards, replication=replication,
-            kept_ms=kafka.kept_hours * 3_600_000)
-        ensure_topics(settings.client(), specs)
-
-    def _brokers(self) -> int:
-        """How many brokers the cluster has."""
-        try:
-            return len(AdminClient(self.config.settings.client()).list_topics(timeout=30).brokers)
-        except KafkaException as exc:
-            raise Unavailable(f"no broker answers at {self.config.kafka.bootstrap}: {exc}") from exc
 
     def _commands(self) -> dict[str, list[str]]:
         """The command lines of all services, in the order in which they are started."""
@@ -163,9 +155,7 @@ class Supervisor:
             for name, value in entries.items():
                 if isinstance(value, Mapping) or value is None or value == "":
                     continue
-                variables[f"PARSEC_{section}_{name}".upper()] = str(value)
-        if self.config.cluster.genesis is not None:
-            variables["PARSEC_CLUSTER_GENESIS"] = str(self.config.cluster.genesis.absolute())
+                variables[variable_name(f"{section}.{name}")] = str(value)
         return variables
 
     def wait_ready(self, anchor: bytes, timeout_s: float = READY_S) -> None:
@@ -199,6 +189,9 @@ class Supervisor:
         joined = sum(bool(member.assignment.topic_partitions) for member in described.members)
         if joined < self.config.cluster.executors:
             return f"{joined} of {self.config.cluster.executors} executors have partitions"
+        gateway = self.config.gateway
+        if gateway.enabled and not _listens(gateway.host, gateway.port):
+            return f"the gateway does not listen at {gateway.host}:{gateway.port} yet"
         return ""
 
     # ---- watching -----------------------------------------------------------------------------------------------
@@ -235,12 +228,14 @@ class Supervisor:
         return again
 
     def last_words(self, name: str) -> str:
-        """The last lines of a service's log."""
+        """The last lines of a service's log, from its last error on."""
         try:
             text = (self.data / "logs" / f"{name}.log").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-        return "\n".join(text.strip().splitlines()[-5:])
+        lines = text.strip().splitlines()[-20:]
+        errors = [number for number, line in enumerate(lines) if " ERROR " in line or line.startswith("parsec: ")]
+        return "\n".join(lines[errors[-1]:] if errors else lines[-5:])
 
     def _write_run_file(self) -> None:
         path = self.data / RUN_FILE
@@ -279,10 +274,21 @@ class Supervisor:
 def running(data: Path) -> dict[str, Any]:
     """The configuration of what runs on a data directory, by section; empty if nothing is known to run."""
     try:
-        document: dict[str, Any] = json.loads((data / RUN_FILE).read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError):
+        document = json.loads((data / RUN_FILE).read_text(encoding="utf-8"))
+        config: dict[str, Any] = document["config"]
+        alive = process_exists(int(document["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return document
+    return config if alive else {}
 
 
-__all__ = ["ParsecError", "Service", "Supervisor", "running"]
+def _listens(host: str, port: int) -> bool:
+    """Whether somebody accepts connections; a server that listens everywhere is asked on the loopback."""
+    try:
+        with socket.create_connection(("127.0.0.1" if host in ("", "0.0.0.0") else host, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+__all__ = ["Service", "Supervisor", "running"]

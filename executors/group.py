@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from schemas.codec import CODEC
+from schemas.errors import Unavailable
 from schemas.records import Join
 from schemas.topics import TopicName
 from streams.kafka import KafkaSettings, topic_name
@@ -52,8 +53,9 @@ class GroupMember:
     def poll(self) -> frozenset[int] | None:
         """The partitions if the group has given them out anew since the last call."""
         message = self._consumer.poll(0)
-        if message is not None and message.error() is not None and message.error().fatal():
-            raise KafkaException(message.error())
+        error = message.error() if message is not None else None
+        if error is not None and error.fatal():
+            raise Unavailable(f"the group has fenced this member: {error}")
         if not self._changed:
             return None
         self._changed = False

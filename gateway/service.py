@@ -155,6 +155,8 @@ class Gateway:
         self._threads = []
         while self._closers:
             self._closers.pop()()
+        # A producer is disconnected only when nothing refers to it any more.
+        self._node = self._follower = None
 
     def check(self) -> None:
         """Raise what has ended one of the threads."""

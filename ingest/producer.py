@@ -59,7 +59,7 @@ class TransactionProducer:
         self._queue_max = queue_max
         self._lock = threading.Lock()
         self._failure: KafkaError | None = None
-        self._producer = Producer(settings.producer() | {"linger.ms": 2, "error_cb": self._note})
+        self._producer = Producer(settings.producer() | {"linger.ms": 0.2, "error_cb": self._note})
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="transaction-producer", daemon=True)
         self._thread.start()

@@ -164,7 +164,7 @@ class Sequencer:
 
     def _suspect(self, exclusion: Exclusion) -> None:
         """Note which single transactions were under way when their executors ended or timed out."""
-        for part in (part for rank in exclusion.lanes for part in self.tip.cut[rank].slices):
+        for part in (replace(part, skip=False) for rank in exclusion.lanes for part in self.tip.cut[rank].slices):
             if self.tip.inputs[part.partition].strikes >= self.tip.rules.strikes_single:
                 suspect, times = self._suspects.get(part.partition, (part, 0))
                 self._suspects[part.partition] = part, times + 1 if suspect == part else 1
@@ -331,7 +331,7 @@ class Sequencer:
         expired = [c.position for c in waiting.pending if c.parked_ms is not None and c.parked_ms <= limit]
         parked = [c.position for c in waiting.pending if c.parked_ms is not None and c.parked_ms > limit]
         if waiting.strikes >= self.tip.rules.strikes_single:
-            return self._single(partition, waiting, offered, runnable[:1], expired or parked * (offered == low))
+            return self._single(partition, waiting, offered, runnable[:1], expired or (parked if offered == low else []))
         budget = max(1, self.pace.lane_transactions_max // shared)
         # What has expired is a reason for an epoch, so it has to be in it.
         return Slice(

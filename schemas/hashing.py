@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-from sha3 import keccak_256  # type: ignore[import-untyped]  # ships no types
+from sha3 import keccak_256
 
 
 def keccak(data: bytes) -> bytes:

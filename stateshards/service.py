@@ -4,6 +4,7 @@ import gc
 import logging
 import queue
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from schemas.digests import chained
 from schemas.errors import UndecodableRecord
 from schemas.genesis import Genesis
 from schemas.keys import home
-from schemas.records import ShardDigest
+from schemas.records import ShardDigest, Vote
 from schemas.topics import EPOCHS
 from streams.events import Acknowledged, Append, Command, Event, Publish, Record
 from streams.kafka import KafkaLog, KafkaSettings
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 IDLE_S = 0.02
 STOP_S = 10.0
+ANNOUNCE_S = 0.15
+"""A digest is told by itself after so long without a vote that would carry it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ def open_store(genesis: Genesis, start: Tip, own: ShardSettings) -> RocksStore:
     identity = identity_of(start, own)
     if RocksStore.loaded(own.data):
         return RocksStore.open(own.data, identity=identity, rules=start.rules, keep_history_ms=own.keep_history_ms)
-    entries = {key: value for key, value in genesis.entries() if home(key, own.shards) == own.shard}
+    entries: dict[bytes, bytes] = {key: value for key, value in genesis.entries() if home(key, own.shards) == own.shard}
     first = ShardDigest(shard=own.shard, epoch=0, digest=chained(bytes(32), 0, entries))
     durable = Durable(tip=start, published=start, prepares_from=0, digest=first)
     return RocksStore.create(
@@ -75,6 +78,8 @@ class ShardService:
         self._start = start
         self._own = own
         self._published: queue.SimpleQueue[Publish] = queue.SimpleQueue()
+        self._announcement: Append | None = None
+        self._announce_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
@@ -92,7 +97,7 @@ class ShardService:
             self._applied = store.durable.applied
             self._kafka.follow(machine.positions())
             self._publisher.start()
-            self._take([machine.announcement()])
+            self._append(machine.announcement())
             log.info("shard %d starts after epoch %d", own.shard, store.durable.applied)
             gc.collect()
             gc.freeze()
@@ -120,6 +125,7 @@ class ShardService:
                 log.warning("skipped %s at %d: %s", record.topic.name, record.offset, exc)
                 continue
             self._step(machine, store, Record(record.topic, record.offset, value, record.value))
+        self._announce()
         self._kafka.acknowledged()
 
     def _step(self, machine: Shard, store: RocksStore, event: Event) -> None:
@@ -131,11 +137,23 @@ class ShardService:
     def _take(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case Append(topic=topic, record=record):
-                    key = b"%d-%d" % (record.epoch, self._own.shard)
-                    self._kafka.append(topic, CODEC.encode(record), key=key, token=command)
+                case Append(record=Vote() as vote) if not vote.lanes:
+                    self._announcement = command
+                    self._announce_s = time.monotonic() + ANNOUNCE_S
+                case Append():
+                    self._announcement = None  # a vote tells the digest, too
+                    self._append(command)
                 case Publish():
                     self._publisher.submit(command)
                 case _:
                     raise TypeError(command)
 
+    def _append(self, command: Append) -> None:
+        key = b"%d-%d" % (command.record.epoch, self._own.shard)
+        self._kafka.append(command.topic, CODEC.encode(command.record), key=key, token=command)
+
+    def _announce(self) -> None:
+        """Tell the digest of the last epoch, once no other one has followed for a while."""
+        if self._announcement is not None and time.monotonic() >= self._announce_s:
+            self._append(self._announcement)
+            self._announcement = None

@@ -82,6 +82,7 @@ class KafkaSettings:
             "transactional.id": f"{self.prefix}{name}",
             "transaction.timeout.ms": timeout_ms,  # one that hangs holds readers of what is committed back so long
             "delivery.timeout.ms": timeout_ms,  # a record that outlives its transaction helps nobody
+            "retry.backoff.ms": 5,  # the next transaction begins while the broker still ends the last one
         }
 
 
@@ -101,6 +102,7 @@ class KafkaLog:
         self._consumer = Consumer(settings.consumer("followers", committed_only=committed_only))
         self._producer: Producer | None = None
         self._following: set[Topic] = set()
+        self._began: dict[Topic, int] = {}
         self._acked: list[Acked] = []
         self._in_flight = 0
         self._failed: KafkaError | None = None
@@ -113,9 +115,10 @@ class KafkaLog:
         moved = [topic for topic in positions if topic in self._following]
         self.leave(moved)
         at_end = self.ends([topic for topic, offset in positions.items() if offset == END])
-        self._consumer.incremental_assign([
-            self._partition(topic, at_end.get(topic, offset)) for topic, offset in positions.items()])
+        began = {topic: at_end.get(topic, offset) for topic, offset in positions.items()}
+        self._consumer.incremental_assign([self._partition(topic, offset) for topic, offset in began.items()])
         self._following |= positions.keys()
+        self._began |= began
 
     def leave(self, topics: Iterable[Topic]) -> None:
         """Stop reading these topics."""
@@ -149,7 +152,8 @@ class KafkaLog:
     def position(self, topic: Topic) -> int:
         """The next offset to be read of a topic that is followed; it passes over what isn't for readers."""
         (at,) = self._consumer.position([self._partition(topic)])
-        return int(at.offset)
+        # Before the first record the client knows none.
+        return int(at.offset) if at.offset >= 0 else self._began.get(topic, 0)
 
     def ends(self, topics: Iterable[Topic]) -> dict[Topic, int]:
         """One past the last offset of each."""

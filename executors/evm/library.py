@@ -32,6 +32,8 @@ from eth.exceptions import (  # noqa: E402
     VMError,
     WriteProtection,
 )
+from eth.precompiles.bls12_381.constants import G1_MSM_DISCOUNTS as G1_DISCOUNTS  # noqa: E402
+from eth.precompiles.bls12_381.constants import G2_MSM_DISCOUNTS as G2_DISCOUNTS  # noqa: E402
 from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH  # noqa: E402
 from eth.vm.forks.prague.computation import PRAGUE_PRECOMPILES  # noqa: E402
 from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES  # noqa: E402
@@ -60,6 +62,8 @@ def instruction(opcode: int) -> tuple[int, Instruction]:
 
 
 __all__ = [
+    "G1_DISCOUNTS",
+    "G2_DISCOUNTS",
     "PRECOMPILES",
     "TRUSTED_SETUP_PATH",
     "ContractCreationCollision",

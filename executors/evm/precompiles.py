@@ -2,7 +2,7 @@
 
 Those of py-evm, except for three: recovery goes by the library that transactions use; modular exponentiation takes an
 empty base for no base, and counts gas in floating point; point evaluation loads its trusted setup, which takes two
-seconds, on every call. Pairings are slow: they are pure Python.
+seconds, on every call. Sums and products on BLS12-381 are in `bls`. Pairings are slow: they are pure Python.
 
 References
 ----------
@@ -17,6 +17,7 @@ import ckzg
 
 from ingest.signatures import recover
 
+from . import bls
 from .library import PRECOMPILES, TRUSTED_SETUP_PATH, Instruction, VMError
 
 _BLS_MODULUS: Final = 52435875175126190479447740508185965837690552500527637822603658699938581184513
@@ -83,5 +84,6 @@ def _address(number: int) -> bytes:
 
 
 PRECOMPILED: Final[dict[bytes, Instruction]] = {
-    **PRECOMPILES, _address(1): _ecrecover, _address(5): _modexp, _address(10): _point_evaluation}
+    **PRECOMPILES, _address(0x01): _ecrecover, _address(0x05): _modexp, _address(0x0A): _point_evaluation,
+    **{_address(number): contract for number, contract in bls.CONTRACTS.items()}}
 """What runs in place of code, by address of 20 bytes."""

@@ -6,6 +6,7 @@ EIP-1559 (fees), EIP-3529 (refunds), EIP-3651 (warm fee recipient), EIP-7623 (fl
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from executors.machine import (
@@ -72,7 +73,8 @@ class PyEvm:
             gas_limit=transaction.gas_limit, intrinsic=transaction.intrinsic_gas, floor=transaction.floor_gas,
             access_list=transaction.access_list, authorizations=transaction.authorizations))
         journal.flush()
-        return result
+        # The code that a creation returned is in the state: a receipt needn't carry it, too.
+        return result if result.contract is None else replace(result, output=b"")
 
     def call(self, call: Call, block: Block, view: StateView) -> Result | Rejected:
         """Run a message for its result; nothing is written to the view.
@@ -158,7 +160,7 @@ def _transact(
         return Result(
             status=Status.FAILED, gas_used=gas_used, output=frame.output, reason=reason(frame.error, frame.output))
     return Result(
-        status=Status.SUCCESS, gas_used=gas_used, output=b"" if created else frame.output,
+        status=Status.SUCCESS, gas_used=gas_used, output=frame.output,
         logs=tuple(journal.logs.values()), contract=created)
 
 

@@ -46,6 +46,8 @@ class Workload(Protocol):
     """What the world needs of a kind of transactions."""
 
     rules: Rules
+    transactions: int
+    """How many are sent, about."""
     poisons_sent: set[bytes]
     """Hashes of transactions that end every process that runs them."""
 
@@ -192,6 +194,7 @@ class Toys:
     """Clients of the toy machine. Some nonces come twice, some never, and all of them in any order."""
 
     rules = RULES
+    transactions = 80
 
     def __init__(self, rng: Random, *, poisons: int) -> None:
         self._rng = rng

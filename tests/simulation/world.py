@@ -1,7 +1,7 @@
 """The world around the machines: delivery, time, chance and failure, all drawn from one seed."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -47,7 +47,6 @@ REPLICAS: Final = 2
 """Of each shard."""
 EXECUTORS: Final = (1, 2, 3, 3)
 """Each rebalance draws their number."""
-TRANSACTIONS: Final = 70
 TURNS_CHAOS: Final = 7_000
 """Then nothing fails any more, and all has to drain."""
 TURNS_CALM: Final = 40_000
@@ -75,6 +74,8 @@ class Process:
     turns_left: int | None = None
     """Of a zombie."""
     asleep: int = 0
+    held: frozenset[Topic] = frozenset()
+    """Topics from which it is given nothing, and to which it can send nothing."""
     dead: bool = False
     clock_ms: float = 0
     """Of a sequencer: how far its clock runs ahead."""
@@ -92,10 +93,10 @@ def copied(store: MemoryStore) -> MemoryStore:
 class World:
     """A group of executors, M shards with two replicas each, two sequencers, and clients."""
 
-    def __init__(self, seed: int, workload: Workload | None = None, faults: Faults | None = None) -> None:
+    def __init__(self, seed: int, workload: Callable[[Random], Workload] | None = None, faults: Faults | None = None) -> None:
         self.rng = Random(seed)
         self.faults = faults or drawn(self.rng)
-        self.workload = workload or Toys(self.rng, poisons=self.faults.poisons)
+        self.workload = workload(self.rng) if workload else Toys(self.rng, poisons=self.faults.poisons)
         self.partitions, self.shard_count = self.faults.partitions, self.faults.shards
         self.now_ms = GENESIS_MS
         self.chaos = True
@@ -110,7 +111,9 @@ class World:
         self.start_tip = Tip.genesis(
             GENESIS_HASH, self.partitions, self.shard_count, self.workload.rules, GENESIS_MS)
         self.turn_number = 0
-        self._quiet, self._skip_ms = 0, 100
+        self.quiet = 0
+        """Turns since the last event other than a tick."""
+        self._skip_ms = 100
         numbers = [shard for shard in range(self.shard_count) for _ in range(REPLICAS)]
         self.shards = [self.shard(number, self.genesis_store(number)) for number in numbers]
         paces = (self.faults.pace, replace(self.faults.pace, patience_ms=self.faults.patience_ms))
@@ -181,6 +184,12 @@ class World:
                 member.untold = member.untold or rng.choice((1, self.faults.turns_untold))
         self.count["rebalances"] += 1
 
+    def succeed(self, process: Process) -> None:
+        """A new member takes the place of a dead one, and nothing else moves."""
+        new = self.executor()
+        self.group[new] = self.group.pop(process)
+        new.untold = self.rng.choice((1, self.faults.turns_untold)) if self.group[new] else 0
+
     def leave(self, process: Process) -> None:
         """An executor isn't a member any more. It is dead, or lives on for a while and doesn't know."""
         if self.group.pop(process, None) is not None and self.rng.random() < 0.5:
@@ -233,7 +242,7 @@ class World:
     def step(self, process: Process, *events: Event) -> None:
         """Give a machine events and take its commands."""
         role = process.role
-        self._quiet = self._quiet if isinstance(events[0], Tick) else 0
+        self.quiet = self.quiet if isinstance(events[0], Tick) else 0
         try:
             if isinstance(role, Executor):
                 commands = role.step(*events)
@@ -242,9 +251,9 @@ class World:
         except Poison:
             self.count["poisoned executors"] += 1
             self.strand(process)
-            if self.group.pop(process, None) is not None:
-                self.regroup()
             process.dead = True
+            if process in self.group:
+                self.succeed(process)
             return
         except InvariantViolation as exc:
             raise Violation("invariant", str(exc)) from exc
@@ -279,15 +288,17 @@ class World:
                 return
         if process in self.group and process.untold:
             process.untold -= 1
-            self._quiet = 0
+            self.quiet = 0
             if not process.untold:
                 self.assign(process, self.group[process])
         if self.chaos and rng.random() < self.faults.p_crash[type(process.role).__name__.lower()]:
             self.crash(process)
             return
         ready: list[tuple[Any, Any]] = [
-            (self.deliver, topic) for topic, at in process.positions.items() if at < len(self.broker.topics[topic])]
-        ready += [(self.flush, queue) for queue in process.outgoing.values() if queue]
+            (self.deliver, topic) for topic, at in process.positions.items()
+            if at < len(self.broker.topics[topic]) and topic not in process.held]
+        ready += [
+            (self.flush, queue) for topic, queue in process.outgoing.items() if queue and topic not in process.held]
         ready += [(self.answer, read) for read in process.reads]
         if isinstance(process.role, Sequencer):
             ready.append((self.tick, None))
@@ -305,7 +316,7 @@ class World:
         number = 1 if luck < 0.5 else 3 if luck < 0.8 else len(log)
         new = list(enumerate(log[at:at + number], at))
         process.positions[topic] = at + len(new)
-        self._quiet = 0
+        self.quiet = 0
         events = self.events(topic, [(offset, stored) for offset, stored in new if stored is not None])
         if isinstance(process.role, Executor) and events and self.rng.random() < 0.5:
             self.step(process, *events)
@@ -326,7 +337,7 @@ class World:
     def flush(self, process: Process, queue: deque[Append | Publish]) -> None:
         """An append reaches the broker, which may refuse it; its acknowledgement is what the sender sees next."""
         command = queue.popleft()
-        self._quiet = 0
+        self.quiet = 0
         if isinstance(command, Publish):
             self.publish(process, command)
             return
@@ -440,7 +451,7 @@ class World:
                 self.chaos = self.turn_number < TURNS_CHAOS
                 if not self.chaos:
                     self.calm()
-                if self.sent < TRANSACTIONS and rng.random() < faults.p_send:
+                if self.sent < self.workload.transactions and rng.random() < faults.p_send:
                     self.send()
                 if rng.random() < faults.p_rebalance:
                     self.regroup()
@@ -462,10 +473,10 @@ class World:
     def pass_time(self) -> None:
         """A turn is a millisecond; where nothing happens the clock jumps ahead, farther each time."""
         self.now_ms += 1
-        self._quiet += 1
-        if self._quiet == 1:
+        self.quiet += 1
+        if self.quiet == 1:
             self._skip_ms = 100
-        elif self._quiet % QUIET_TURNS == 0:
+        elif self.quiet % QUIET_TURNS == 0:
             self.now_ms += self._skip_ms
             self._skip_ms = min(2 * self._skip_ms, 60_000)
 

@@ -240,7 +240,7 @@ def test_creation_reads_no_slot_of_the_new_contract() -> None:
     view = DictView(FUNDED)
     result = included(execute(view, to=None, data=init_code, value=4))
     address = contract_address(SENDER, 0)
-    assert result.contract == address
+    assert (result.contract, result.output) == (address, b"")
     assert view.reads == ADMISSION | {code_key(address), nonce_key(address), storage_key(address)}
     assert view.writes == {
         nonce_key(SENDER): b"\x01", balance_key(SENDER): minimal(ETHER - 4 - result.gas_used), nonce_key(address): b"\x01",
@@ -468,10 +468,11 @@ def test_call_without_funds_or_gas() -> None:
         assert reason in answer.reason
 
 
-def test_call_that_creates_returns_the_address() -> None:
+def test_call_that_creates_returns_address_and_code() -> None:
     answer = PyEvm(RULES).call(Call(data=b"\x60\x01\x5f\xf3", gas_limit=10**6), BLOCK, DictView({}))
     assert isinstance(answer, Result)
     assert answer.contract == contract_address(bytes(20), 0)
+    assert answer.output == b"\x00"
 
 
 # Code analysis.

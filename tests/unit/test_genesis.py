@@ -101,7 +101,7 @@ def test_supply() -> None:
 
 
 @pytest.mark.parametrize(("content", "fault"), [
-    (b"{", "not JSON"), (b"[]", "an object is expected, found list"), (b"\xff", "not JSON"), 
+    (b"{", "not JSON"), (b"[]", "an object is expected, found list"), (b"\xff", "not JSON"),
     (b'{"config": {"chainId": 1, "chainId": 2}}', "chainId: given twice"),
     (b'{"config": {"chainId": true}}', "config.chainId: True is not an integer"),
     (b'{"config": {"chainId": 1}, "alloc": []}', "alloc: an object is expected"),
