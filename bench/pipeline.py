@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--executors", type=int, default=2)
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--sample", type=float, default=0, help="seconds between two looks at memory")
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
@@ -57,6 +58,7 @@ def main() -> None:
         generator.measured.first_ms = generator.measured.last_ms = 0
         generator.measured.sent.clear()
         usage = Usage(supervisor)
+        usage.sample(arguments.sample)
         seconds = generator.run(signed, arguments.rate, arguments.window)
         cpu = usage.seconds()
         generator.close()
@@ -72,6 +74,7 @@ def main() -> None:
                 "mean": round(statistics.fmean(latencies), 2) if latencies else 0},
             "cpu_us_per_transaction": {name: round(used / len(signed) * 1e6) for name, used in cpu.items()},
             "memory_mb": usage.memory_mb(),
+            "memory_mb_over_time": usage.samples,
         }, indent=1))
         if arguments.keep:
             print(data)

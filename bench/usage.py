@@ -1,6 +1,8 @@
 """CPU time and memory of the processes of a running pipeline, from /proc."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 from cluster.supervisor import Supervisor
@@ -17,6 +19,19 @@ class Usage:
             self._pids["broker"] = supervisor.broker.pid
         self._pids["load"] = os.getpid()
         self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+
+        self.samples: list[dict[str, int]] = []
+
+    def sample(self, every_s: float) -> None:
+        """Look at the memory from time to time, in the background."""
+
+        def look() -> None:
+            while True:
+                time.sleep(every_s)
+                self.samples.append(self.memory_mb())
+
+        if every_s:
+            threading.Thread(target=look, daemon=True).start()
 
     def seconds(self) -> dict[str, float]:
         """By process."""

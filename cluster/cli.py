@@ -120,5 +120,5 @@ def _told(error: Exception) -> tuple[int, str]:
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="parsec-streams", message="parsec %(version)s")
 @click.option("--debug", is_flag=True, help="Show where an error comes from.")
-def main(debug: bool) -> None:  # noqa: ARG001 - the group looks at it
+def main(debug: bool) -> None:
     """Smart contracts in parallel, as a Kafka streaming pipeline."""

@@ -1,8 +1,8 @@
 """One configuration for everything, read once: built-in values, then a TOML file, then the environment, then flags.
 
-A key ``kafka.bootstrap`` is ``[kafka] bootstrap`` in the file and ``PARSEC_KAFKA_BOOTSTRAP`` in the environment, where an
-empty value counts as none. All that is wrong is reported at once, each with its source. What decides a result isn't here
-but in the genesis file.
+A key ``kafka.bootstrap`` is ``[kafka] bootstrap`` in the file and ``PARSEC_KAFKA_BOOTSTRAP`` in the environment, where
+an empty value counts as none. All that is wrong is reported at once, each with its source. What decides a result isn't
+here but in the genesis file.
 """
 
 import json
@@ -298,7 +298,7 @@ def _options(value: Any) -> dict[str, str]:
         except ValueError:
             raise ValueError("expected a JSON object") from None
     if not isinstance(value, Mapping):
-        raise ValueError("expected a table of options")
+        raise ValueError("expected a table of options")  # noqa: TRY004 - as for every other setting
     flat: dict[str, str] = {}
     for name, entry in value.items():
         if isinstance(entry, Mapping):
@@ -341,7 +341,7 @@ def _out_of_range(config: Config, sources: Mapping[str, str]) -> list[str]:
             wrong.append(f"{where}{key} = {value}: the most is {most}")
     if not _PREFIX.fullmatch(config.kafka.prefix):
         wrong.append(
-            f"kafka.prefix = {config.kafka.prefix!r}: topics take letters, digits, '.', '_' and '-', at most 150 of them")
+            f"kafka.prefix = {config.kafka.prefix!r}: topics take at most 150 letters, digits, '.', '_' and '-'")
     if config.cluster.executors > config.cluster.partitions >= 1:
         wrong.append(
             f"cluster.executors = {config.cluster.executors}: more than cluster.partitions "

@@ -1,7 +1,7 @@
 """What runs somewhere, as a command sees it from outside: its cluster, its genesis, N and M."""
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaException
@@ -46,7 +46,8 @@ class Pipeline:
         try:
             found = AdminClient(settings.client()).list_topics(timeout=ANSWER_S).topics
         except KafkaException as exc:
-            raise Unavailable(f"no broker answers at {settings.bootstrap} within {ANSWER_S:g} s: {exc.args[0].str()}") from exc
+            raise Unavailable(
+                f"no broker answers at {settings.bootstrap} within {ANSWER_S:g} s: {exc.args[0].str()}") from exc
         missing = [name for each in TopicName if (name := topic_name(settings, each)) not in found]
         if missing:
             raise ConfigurationError(

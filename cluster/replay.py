@@ -25,7 +25,8 @@ class LedgerLog:
 
     def _split(self, topics: Iterable[Topic]) -> list[tuple[KafkaLog, list[Topic]]]:
         named = list(topics)
-        split = [(log, [topic for topic in named if self._of(topic) is log]) for log in (self._committed, self._uncommitted)]
+        logs = (self._committed, self._uncommitted)
+        split = [(log, [topic for topic in named if self._of(topic) is log]) for log in logs]
         return [(log, own) for log, own in split if own]
 
     def follow(self, positions: Mapping[Topic, int]) -> None:
@@ -65,11 +66,11 @@ class LedgerLog:
     def append(
         self,
         topic: Topic,
-        value: bytes,
+        value: bytes,  # noqa: ARG002 - as the protocol `Log` has it
         *,
-        key: bytes | None = None,
-        headers: Mapping[str, bytes] | None = None,
-        token: object = None,
+        key: bytes | None = None,  # noqa: ARG002
+        headers: Mapping[str, bytes] | None = None,  # noqa: ARG002
+        token: object = None,  # noqa: ARG002
     ) -> None:
         """Refused: an audit changes nothing."""
         raise InvariantViolation(f"an audit does not write to {topic.name}")

@@ -316,7 +316,7 @@ def problems_of(
     lagging = [each for each in partitions if each.lag]
     if lagging and not rates.epochs:
         total = sum(each.lag for each in lagging)
-        problems.append(f"{total} offsets wait and no epoch closed within {rates.window_s:g} s; epoch {tip.epoch} is open")
+        problems.append(f"{total} offsets wait, and no epoch closed within {rates.window_s:g} s: {tip.epoch} is open")
     problems += [
-        f"partition {each.partition}: {each.strikes} lanes in a row were excluded" for each in partitions if each.strikes]
+        f"partition {each.partition}: {each.strikes} exclusions in a row" for each in partitions if each.strikes]
     return problems

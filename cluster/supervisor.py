@@ -25,7 +25,7 @@ from streams.start import shard_addresses
 
 from .config import Config, variable_name
 from .guardian import Guarded
-from .kafka import EmbeddedBroker
+from .kafka import EmbeddedBroker, prepare
 from .kafka.lock import process_exists
 from .provision import provide_topics
 
@@ -97,7 +97,7 @@ class Supervisor:
         """
         try:
             self.data.mkdir(parents=True, exist_ok=True)
-            genesis = self.config.read_genesis()
+            self.config.read_genesis()  # one that can't be read is refused before anything runs
             if not self.config.kafka.bootstrap:
                 prepare()
                 report("starting the broker")
@@ -111,7 +111,7 @@ class Supervisor:
             for name, arguments in self._commands().items():
                 self.services[name] = Service(name, arguments)
                 self._launch(self.services[name])
-            self.wait_ready(genesis.hash)
+            self.wait_ready()
         except BaseException:
             self.stop()
             raise
@@ -158,7 +158,7 @@ class Supervisor:
                 variables[variable_name(f"{section}.{name}")] = str(value)
         return variables
 
-    def wait_ready(self, anchor: bytes, timeout_s: float = READY_S) -> None:
+    def wait_ready(self, timeout_s: float = READY_S) -> None:
         """Wait until every shard serves, every executor is a member of the group, and the gateway listens."""
         deadline = time.monotonic() + timeout_s
         kafka = KafkaLog(self.config.settings)

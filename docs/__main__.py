@@ -151,6 +151,8 @@ def stages() -> dict[Stage, tuple[str, tuple[Stage, ...]]]:
             for back in ast.walk(tree) if isinstance(back, ast.Return) and back.value is not None
             for node in ast.walk(back.value)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Stage"}
+        if any(isinstance(node, ast.Attribute) and node.attr == "_asks" for node in ast.walk(tree)):
+            returned.add(stage)  # it ends with a request for values, and is entered again
         found[stage] = inspect.getdoc(function) or "", tuple(each for each in Stage if each in returned)
     return found
 
@@ -161,8 +163,9 @@ def machines_document() -> str:
     lines = [
         WRITTEN, "# The stages of a lane", "",
         "An executor runs its partitions as one lane per epoch (`executors/lane.py`, `executors/engine.py`). A lane begins at",
-        "`FETCH` when a manifest names its attempt, and goes through the stages in order, never back. A stage that returns",
-        "itself waits for records, answers or acknowledgements. An exclusion ends the lane wherever it is, and the executor joins anew.", "",
+        "`FETCH` when a manifest names its attempt, and goes through the stages in order, never back. *Waits* means for records,",
+        "for values that a shard has to send, or for acknowledgements of the broker. An exclusion ends the lane wherever it is,",
+        "and the executor joins anew.", "",
         "```mermaid", "stateDiagram-v2", f"    [*] --> {next(iter(Stage)).name}"]
     for stage, (_, after) in table.items():
         lines += [f"    {stage.name} --> {each.name}{': waits' if each is stage else ''}" for each in after]

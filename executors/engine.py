@@ -101,6 +101,7 @@ class Executor:
         self._hints = hints
         self._learn = learn
         self._offered: dict[int, int] = {}
+        self._ahead: set[bytes] = set()
 
     # ---- events -------------------------------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class Executor:
                     self._acknowledge(self.work, append, offset)
                 case _:
                     pass
-        return commands + self._advance()
+        return commands + self._advance() + self._prefetch()
 
     def wants(self, read: Read) -> bool:
         """Whether the open epoch still needs the answer to a read."""
@@ -167,7 +168,13 @@ class Executor:
                 if partition in self.partitions and offset >= self.tip.inputs[partition].consumed:
                     self.items[partition, offset] = value  # type: ignore[assignment]  # the only kind that is left
                     self.held[partition] = max(self.held.get(partition, 0), offset + 1)
+                    self._ahead.update(key for key in self._hints(value) if key not in self.cache)  # type: ignore[arg-type]  # as above
         return []
+
+    def _prefetch(self) -> list[Command]:
+        """Ask for what the transactions that have just arrived will touch, while they wait for their cut."""
+        ahead, self._ahead = self._ahead, set()
+        return [Read(frozenset(ahead), None)] if ahead else []
 
     def _answered(self, read: Read, entries: Mapping[bytes, Entry]) -> None:
         work = self.work

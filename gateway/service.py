@@ -88,7 +88,7 @@ class Gateway:
     @property
     def url(self) -> str:
         """Where it listens, once it has started."""
-        for listening in self._server.servers:
+        for listening in self._server.servers if self._server is not None else ():
             for each in listening.sockets:
                 return f"http://{self._own.host}:{each.getsockname()[1]}"
         raise Unavailable("the gateway does not listen")
@@ -156,7 +156,7 @@ class Gateway:
         while self._closers:
             self._closers.pop()()
         # A producer is disconnected only when nothing refers to it any more.
-        self._node = self._follower = None
+        self._node = self._follower = self._server = None
 
     def check(self) -> None:
         """Raise what has ended one of the threads."""

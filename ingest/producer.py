@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.codec import CODEC
-from schemas.errors import QueueFull, Unavailable
+from schemas.errors import InvalidTransaction, QueueFull, Unavailable
 from schemas.records import Envelope
 from schemas.rules import Rules
 from schemas.topics import TopicName
@@ -102,7 +102,7 @@ class TransactionProducer:
         *,
         timeout_s: float | None = 30.0,
     ) -> "Future[Delivery]":
-        """Produce bytes as they are, routed by the given keys, the sender first; what is wrong gets a rejected receipt."""
+        """Produce bytes as they are, routed by keys, the sender first; what is wrong gets a rejected receipt."""
         if self._failure is not None:
             raise Unavailable(f"the producer has failed, make a new one: {self._failure}")
         if not self._room.acquire(timeout=timeout_s):
@@ -112,7 +112,8 @@ class TransactionProducer:
         def stored(error: KafkaError | None, message: Message) -> None:
             self._room.release()
             if error is not None:
-                future.set_exception(Unavailable(f"the broker did not take transaction 0x{transaction_hash.hex()}: {error}"))
+                name = f"transaction 0x{transaction_hash.hex()}"
+                future.set_exception(Unavailable(f"the broker did not take {name}: {error}"))
             else:
                 future.set_result(Delivery(int(message.partition() or 0), int(message.offset() or 0), transaction_hash))
 
@@ -124,6 +125,9 @@ class TransactionProducer:
             except BufferError as exc:
                 self._room.release()
                 raise QueueFull("the client's buffer for the broker is full") from exc
+            except KafkaException as exc:
+                self._room.release()
+                raise InvalidTransaction(f"{len(value)} bytes cannot be produced: {exc.args[0].str()}") from exc
         return future
 
     def flush(self, timeout_s: float = 30.0) -> int:
@@ -131,8 +135,10 @@ class TransactionProducer:
         return self._producer.flush(timeout_s)
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """Send what is queued and disconnect."""
-        self._producer.flush(timeout_s)
+        """Send what is queued and disconnect; the futures of what could not be sent fail."""
+        if self._producer.flush(timeout_s):
+            self._producer.purge()
+            self._producer.flush(1)
         self._closed.set()
         self._thread.join(2)
 

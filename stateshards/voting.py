@@ -101,7 +101,7 @@ class Shard:
         self._prepares_read = durable.prepares_from
         self._lately: dict[Attempt, dict[bytes, int]] = {}
         self._changed: dict[bytes, tuple[Entry, Attempt | None]] = {}
-        """What the newest applied epoch changed, and the attempt that did it alone."""
+        """What the newest applied epoch with lanes changed, and the attempt that did it alone."""
         self._digests = {durable.digest.epoch: durable.digest}
         self._recorded: dict[int, bytes] = {}
         """Digests that manifests name of epochs that aren't applied here yet."""
@@ -302,9 +302,10 @@ class Shard:
             self._compare(newest, self._recorded.pop(epoch, newest.digest))
             self._digests[epoch] = newest
             self._digests.pop(next(iter(self._digests)), None) if len(self._digests) > LATELY_EPOCHS else None
-        self._changed = {
-            key: (entry, next(iter(writers[key])) if len(writers[key]) == 1 else None)
-            for key, entry in entries.items()}
+            # An epoch without lanes comes between any two where little is to do, and nobody votes on it.
+            self._changed = {
+                key: (entry, next(iter(writers[key])) if len(writers[key]) == 1 else None)
+                for key, entry in entries.items()}
         if epoch % LATELY_EPOCHS == 0:
             alive = {lane.attempt for lane in (*before.cut, *after.cut)}
             self._lately = {attempt: keys for attempt, keys in self._lately.items() if attempt in alive}

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from cluster.config import Config
+from cluster.pipeline import Pipeline
 from schemas.errors import ConfigurationError, ParsecError
 from schemas.genesis import DEVELOPMENT_ACCOUNTS
 from schemas.keys import integer, nonce_key
 
-from ..config import Config
-from ..pipeline import Pipeline
 from .options import Live, configured, json_option
 from .printing import hexadecimal, print_json
 from .receipts import Hexadecimal
@@ -19,7 +19,7 @@ UNITS = {"wei": 1, "gwei": 10**9, "ether": 10**18}
 DEVELOPMENT = "dev:"
 
 
-class Amount(click.ParamType):
+class Amount(click.ParamType[int]):
     """Wei, as an integer or as a decimal number with a unit: ``1.5ether``."""
 
     name = "amount"
@@ -34,7 +34,7 @@ class Amount(click.ParamType):
         whole, point, fraction = number.partition(".")
         digits = len(str(UNITS[unit])) - 1 if unit else 0
         if not whole.isdecimal() or (point and not fraction.isdecimal()):
-            self.fail(f"{value} is not an amount: write wei, or a number with gwei or ether, such as 1.5ether", param, ctx)
+            self.fail(f"{value} is not an amount: give wei, or a number with gwei or ether, as 1.5ether", param, ctx)
         if len(fraction) > digits:
             self.fail(f"{value} is less than one wei: {unit or 'wei'} has {digits} decimal places", param, ctx)
         wei = int(whole + fraction.ljust(digits, "0"))
@@ -45,9 +45,10 @@ class Amount(click.ParamType):
 
 AMOUNT = Amount()
 keys_option = click.option(
-    "--keys", type=click.Path(path_type=Path), help="Directory of the key files; 'keys' in the data directory by default.")
+    "--keys", type=click.Path(path_type=Path), help="Directory of key files; 'keys' in the data directory by default.")
 password_option = click.option(
-    "--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the password in its first line.")
+    "--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File with the password in its first line.")
 
 
 @click.group
@@ -94,13 +95,14 @@ def list_(config: Config, keys: Path | None, as_json: bool) -> None:
 
 @account.command
 @configured("genesis", live=Live.USED)
-@click.option("--from", "sender", required=True, metavar="ADDRESS|dev:N", help="Account of a key file, or one of the development accounts.")
+@click.option("--from", "sender", required=True, metavar="ADDRESS|dev:N",
+              help="Account of a key file, or one of the development accounts.")
 @click.option("--to", "recipient", type=Hexadecimal(20), required=True, help="Recipient.")
 @click.option("--value", type=AMOUNT, default="0", help="Wei, or as 1.5ether or 20gwei.")
 @click.option("--calldata", default="0x", help="Calldata in hexadecimal.")
 @click.option("--nonce", type=click.IntRange(0), help="By default the account's, as the shards of what runs say.")
-@click.option("--gas", type=click.IntRange(0), help="Gas limit; by default what a payment with this calldata needs, times 10 for a call.")
-@click.option("--gas-price", type=AMOUNT, help="Highest price per gas, as --value; the base fee of the genesis by default.")
+@click.option("--gas", type=click.IntRange(0), help="Gas limit; 21000 for a payment by default, for a call much more.")
+@click.option("--gas-price", type=AMOUNT, help="Per gas, written as --value; the genesis' base fee by default.")
 @click.option("--chain-id", type=click.IntRange(1), help="That of the genesis by default.")
 @keys_option
 @password_option
@@ -167,7 +169,8 @@ def _nonce(config: Config, address: bytes) -> int:
     """The next nonce of an account, as far as it is committed."""
     if not config.kafka.bootstrap:
         raise ConfigurationError(
-            f"nothing runs on {config.cluster.data.absolute()} that knows the nonce of {hexadecimal(address)}: give --nonce")
+            f"nothing runs on {config.cluster.data.absolute()} that knows the nonce of {hexadecimal(address)}: "
+            "give --nonce")
     pipeline = Pipeline.connect(config)
     key = nonce_key(address)
     with pipeline.log() as kafka, pipeline.reader(kafka) as reader:

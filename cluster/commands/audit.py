@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from cluster.cli import NO
+from cluster.config import Config
+from cluster.pipeline import Pipeline
+from cluster.replay import LedgerLog
 from schemas.errors import ConfigurationError
 
-from ..cli import NO
-from ..config import Config
-from ..pipeline import Pipeline
-from ..replay import LedgerLog
 from .options import Live, configured, json_option
 from .printing import print_json
 
@@ -30,8 +30,8 @@ def audit(config: Config, as_json: bool) -> None:
     from executors.evm import PyEvm
     from ledger.audit import Audit
     from ledger.feed import Feed
-    from streams.start import check_genesis
     from schemas.topics import EPOCHS
+    from streams.start import check_genesis
 
     pipeline = Pipeline.connect(config)
     _same("--partitions", config.cluster.partitions, pipeline.partitions)
@@ -45,8 +45,12 @@ def audit(config: Config, as_json: bool) -> None:
             length=max(1, feed.ends[EPOCHS]), label="audit", file=sys.stderr, hidden=as_json or not sys.stderr.isatty(),
             update_min_steps=20,
         ) as bar:
+            shown = 0
+
             def advance(done: int, _total: int) -> None:
-                bar.update(done - bar.pos - bar._completed_intervals)  # noqa: SLF001
+                nonlocal shown
+                bar.update(done - shown)
+                shown = done
 
             report = job.run(advance)
     took_s = time.monotonic() - began_s

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from ..config import Config
+from cluster.config import Config
+
 from .options import Live, configured, json_option
 from .printing import print_json
 
@@ -30,8 +31,10 @@ def _toml(sections: dict[str, dict[str, Any]]) -> list[str]:
         tables = {name: value for name, value in entries.items() if isinstance(value, dict)}
         lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
         # Strings, numbers and booleans are written alike in JSON and TOML.
-        lines += [f"{name} = {json.dumps(value)}" for name, value in entries.items() if name not in tables and value is not None]
+        plain = {name: value for name, value in entries.items() if name not in tables and value is not None}
+        lines += [f"{name} = {json.dumps(value)}" for name, value in plain.items()]
         for name, table in tables.items():
             if table:
-                lines += ["", f"[{section}.{name}]", *(f"{json.dumps(key)} = {json.dumps(text)}" for key, text in table.items())]
+                lines += ["", f"[{section}.{name}]"]
+                lines += [f"{json.dumps(key)} = {json.dumps(text)}" for key, text in table.items()]
     return lines

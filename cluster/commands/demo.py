@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from ..config import Config
+from cluster.config import Config
+
 from .options import configured, json_option
 
 
@@ -20,7 +21,7 @@ def demo(
     config: Config, file: Path | None, payments: int, swaps: int, scramble: bool, keep: bool, as_json: bool
 ) -> None:
     """Run a pipeline, send payments and swaps through it, and check every result."""
-    from ..demo import run
+    from cluster.demo import run
 
     status = run(config, file, json_output=as_json, scramble=scramble, payments=payments, swaps=swaps, keep=keep)
     sys.exit(status)

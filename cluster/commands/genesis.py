@@ -2,7 +2,8 @@
 
 import click
 
-from ..config import Config
+from cluster.config import Config
+
 from .options import Live, configured
 
 

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from cluster.config import FILE, Config, load
+from cluster.supervisor import running
 from schemas.errors import ConfigurationError
-
-from ..config import FILE, Config, load
-from ..supervisor import running
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,8 +43,8 @@ _OPTIONAL: Mapping[str, _Setting] = {
     "shards": _Setting("cluster.shards", int, "State shards, M (fixed once the log has begun)."),
     "partitions": _Setting("cluster.partitions", int, "Partitions of transactions, N (fixed once the log has begun)."),
     "genesis": _Setting("cluster.genesis", _PATH, "Genesis file in geth's format."),
-    "host": _Setting("gateway.host", str, "Address to listen at."),
-    "port": _Setting("gateway.port", int, "Port to listen at."),
+    "host": _Setting("gateway.host", str, "Address of the Ethereum JSON-RPC."),
+    "port": _Setting("gateway.port", int, "Port of the Ethereum JSON-RPC."),
     "history_minutes": _Setting("cluster.history_minutes", int, "How long replaced values are kept; 0 for ever."),
 }
 
@@ -83,8 +82,8 @@ def configured(*names: str, live: Live = Live.IGNORED) -> Callable[[F], F]:
         for name, setting in reversed(settings.items()):
             option = f"--{name.replace('_', '-')}"
             wrapped = click.option(option, name, type=setting.kind, help=setting.help)(wrapped)
-        wrapped = click.option("--config", "config_file", type=_PATH, help="Configuration file (TOML).")(wrapped)
-        return wrapped  # type: ignore[no-any-return]  # click has changed the signature on purpose
+        decorated: F = click.option("--config", "config_file", type=_PATH, help="Configuration file (TOML).")(wrapped)
+        return decorated
 
     return decorate
 

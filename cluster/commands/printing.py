@@ -43,7 +43,9 @@ def print_json(value: Any) -> None:
 def receipt_line(receipt: Receipt) -> str:
     """A receipt in one line for people."""
     status = click.style(f"{receipt.status:8}", fg=COLOURS.get(receipt.status))
-    place = f"block {receipt.block} index {receipt.transaction_index}" if receipt.block is not None else f"epoch {receipt.epoch}"
+    place = f"epoch {receipt.epoch}"
+    if receipt.block is not None:
+        place = f"block {receipt.block} index {receipt.transaction_index}"
     line = f"{status} {hexadecimal(receipt.hash)} [{receipt.partition}] {receipt.offset} {place} gas {receipt.gas_used}"
     if receipt.contract is not None:
         line += f" contract {hexadecimal(receipt.contract)}"

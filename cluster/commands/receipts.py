@@ -2,18 +2,19 @@
 
 import click
 
-from ledger.subscriber import FromEpoch, Live as FromNow, ReceiptFilter, ReceiptSubscriber
+from cluster.config import Config
+from cluster.pipeline import Pipeline
+from ledger.subscriber import FromEpoch, ReceiptFilter, ReceiptSubscriber
+from ledger.subscriber import Live as FromNow
 from schemas.topics import receipts as receipts_of
 
-from ..config import Config
-from ..pipeline import Pipeline
 from .options import Live, configured, json_option
 from .printing import print_json, receipt_document, receipt_line
 
 POLL_S = 0.2
 
 
-class Hexadecimal(click.ParamType):
+class Hexadecimal(click.ParamType[bytes]):
     """Bytes of a given length."""
 
     name = "hex"

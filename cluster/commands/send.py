@@ -10,15 +10,15 @@ from typing import IO, NamedTuple
 
 import click
 
+from cluster.cli import NO
+from cluster.config import Config
+from cluster.pipeline import Pipeline
 from ingest.producer import Delivery, TransactionProducer
 from ingest.routing import Router
 from ledger.subscriber import ReceiptSubscriber
 from schemas.errors import ConfigurationError, InvalidTransaction, Unavailable
 from schemas.records import Offset, Partition, Source
 
-from ..cli import NO
-from ..config import Config
-from ..pipeline import Pipeline
 from .options import Live, configured, json_option
 from .printing import hexadecimal, print_json, receipt_document, receipt_line
 
@@ -46,11 +46,11 @@ def send(config: Config, what: str, wait: bool, timeout_s: float, as_json: bool)
     # are passed over. Each is printed with the partition and offset where the broker has stored it. One that is wrong
     whatever the state is isn't sent; the others are. The exit status is 1 if any was refused or rejected.
     """
+    lines = _lines(what, _is_file(what))
     pipeline = Pipeline.connect(config)
     subscriber = ReceiptSubscriber(pipeline.settings, pipeline.shards) if wait else None
     well = True
     with TransactionProducer(pipeline.settings, pipeline.genesis.rules, Router(pipeline.partitions)) as producer:
-        lines = _lines(what)
         while batch := list(islice(lines, BATCH)):
             sent = []
             for line in batch:
@@ -67,13 +67,20 @@ def send(config: Config, what: str, wait: bool, timeout_s: float, as_json: bool)
     sys.exit(0 if well else NO)
 
 
-def _lines(what: str) -> Iterator[Line]:
+def _is_file(what: str) -> bool:
+    """Whether the argument names a file or standard input; if not, it is a transaction."""
+    if what == "-" or Path(what).is_file():
+        return True
+    digits = what.removeprefix("0x")
+    if len(digits) < 2 or any(digit not in "0123456789abcdefABCDEF" for digit in digits):
+        raise ConfigurationError(f"{what[:80]!r} is neither a file nor a transaction in hexadecimal")
+    return False
+
+
+def _lines(what: str, is_file: bool) -> Iterator[Line]:
     """The transactions in what was given."""
-    if what != "-" and not Path(what).exists():
-        digits = what.removeprefix("0x")
-        if len(digits) < 2 or any(digit not in "0123456789abcdefABCDEF" for digit in digits):
-            raise ConfigurationError(f"{what[:80]!r} is neither a file nor a transaction in hexadecimal")
-        yield Line(1, digits)
+    if not is_file:
+        yield Line(1, what)
         return
     source: IO[str]
     with click.open_file(what, encoding="utf-8") as source:

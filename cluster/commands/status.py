@@ -4,9 +4,10 @@ import time
 
 import click
 
-from ..config import Config
-from ..pipeline import Pipeline
-from ..status import Status, Watcher
+from cluster.config import Config
+from cluster.pipeline import Pipeline
+from cluster.status import Status, Watcher
+
 from .options import Live, configured, json_option
 from .printing import print_json
 
@@ -42,14 +43,17 @@ def status(config: Config, watch: bool, interval_s: float, as_json: bool) -> Non
 def lines_of(status: Status) -> list[str]:
     """A status for people."""
     rates = status.rates
-    bold = lambda text: click.style(str(text), bold=True)
     lines = [
         f"{status.kafka} {status.prefix}*  chain {status.chain_id}  {status.executors} executors",
-        f"epoch {bold(status.epoch)}  block {bold(status.block)}  last manifest {_ago(status.age_ms)} ago  lag {bold(status.lag)}",
-        f"last {rates.window_s:g} s: {bold(f'{rates.transactions_per_s:.1f}')} transactions/s  "
-        f"{rates.epochs_per_s:.1f} epochs/s  {rates.included} included  {rates.rejected} rejected  {rates.gas} gas",
-        f"conflicts: {rates.carried_per_100:.1f} carried per 100  {rates.stale} stale reads  {rates.lost} lost keys  "
-        f"{rates.aborted} of {rates.lanes} lanes aborted  {rates.exclusions} exclusions",
+        (
+            f"epoch {_bold(status.epoch)}  block {_bold(status.block)}  "
+            f"last manifest {_ago(status.age_ms)} ago  lag {_bold(status.lag)}"),
+        (
+            f"last {rates.window_s:g} s: {_bold(f'{rates.transactions_per_s:.1f}')} transactions/s  "
+            f"{rates.epochs_per_s:.1f} epochs/s  {rates.included} included  {rates.rejected} rejected  {rates.gas} gas"),
+        (
+            f"conflicts: {rates.carried_per_100:.1f} carried per 100  {rates.stale} stale reads  "
+            f"{rates.lost} lost keys  {rates.aborted} of {rates.lanes} lanes aborted  {rates.exclusions} exclusions"),
         "",
         f"{'partition':>9} {'end':>10} {'consumed':>10} {'lag':>8} {'carries':>8} {'parked':>8}",
     ]
@@ -64,6 +68,10 @@ def lines_of(status: Status) -> list[str]:
         lines.append(f"{each.shard:>9} {applied:>10} {published:>10}  {each.address:21}  {digest}")
     lines += [click.style(f"! {problem}", fg="red") for problem in status.problems]
     return lines
+
+
+def _bold(value: object) -> str:
+    return click.style(str(value), bold=True)
 
 
 def _ago(duration_ms: int) -> str:

@@ -2,10 +2,11 @@
 
 import click
 
-from ..config import Config
-from ..kafka.topics import FOREVER_MS
-from ..pipeline import quiet
-from ..provision import provide_topics
+from cluster.config import Config
+from cluster.kafka.topics import FOREVER_MS
+from cluster.pipeline import quiet
+from cluster.provision import provide_topics
+
 from .options import Live, configured, json_option
 from .printing import print_json
 

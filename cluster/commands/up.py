@@ -8,8 +8,9 @@ from types import FrameType
 
 import click
 
-from ..config import Config
-from ..supervisor import Supervisor
+from cluster.config import Config
+from cluster.supervisor import Supervisor
+
 from .options import configured, json_option
 from .printing import print_json
 

@@ -90,15 +90,15 @@ def fenced_join() -> None:
 
 
 def exact_carried_reads() -> None:
-    """A carried transaction follows a pointer that its new lane has cached, and that a third lane has changed."""
+    """A carried transaction is led to a pointer that its new lane has cached, and that a third lane has changed."""
     stage = Stage([(0,), (1,), (2,)])
-    stage.together(*((p, (toy("peek", p, 0, unique=p),)) for p in range(3)))
+    stage.together(*((p, (toy("peek", p, 4, unique=p),)) for p in range(3)))
     stage.settle()
     first, second, third = stage.ranked()
     stage.together(
-        (first, (toy("set", 0, 4, number=9, unique=10),)),
-        (second, (toy("set", 1, 0, number=3, unique=11),)),
-        (third, (toy("chase", 2, 0, 4, unique=12),)))
+        (first, (toy("set", 0, 8, number=9, unique=10),)),
+        (second, (toy("set", 1, 0, number=4, unique=11), toy("set", 1, 4, number=5, unique=12))),
+        (third, (toy("hop", 2, 0, 8, unique=13),)))
     stage.settle()
     stage.finish()
     _expect(check(stage)["carried"] == 1, "it is carried once")
@@ -174,15 +174,8 @@ def cache_after_close() -> None:
     stage.settle()
     first, second = stage.ranked()
     process = stage.owner(first)
-    stage.hold(process, topics.OUTCOMES)
-    stage.ticking = False
-    stage.send_to(second, toy("pay", 1, 0, 5, unique=2))
-    stage.send_to(first, toy("move", 0, 0, 5, unique=1))
-    stage.settle()
-    # Its offer has to pass; what it comes to must not.
-    stage.release(process)
-    stage.settle()
-    stage.ticking = True
+    stage.together(
+        (first, (toy("move", 0, 0, 5, number=3, unique=1),)), (second, (toy("pay", 1, 0, 5, unique=2),)))
     stage.settle(until=lambda: bool(stage.tip.cut))
     stage.hold(process, topics.OUTCOMES)
     stage.settle()

@@ -31,9 +31,10 @@ GAS_MAX: Final = 40
 RULES: Final = Rules(coinbase=COINBASE, parked_ms_max=2_000, nonce_ahead_max=5)
 
 KINDS: Final = (
-    "nonce", "move", "branch", "sum", "set", "pay", "chase", "peek", "deploy", "run", "block", "fail", "poison")
+    "nonce", "move", "branch", "sum", "set", "pay", "chase", "peek", "deploy", "run", "block", "fail", "poison",
+    "hop")
 USUAL: Final = (
-    "move", "branch", "sum", "set", "pay", "pay", "chase", "peek", "deploy", "run", "block", "fail")
+    "move", "branch", "sum", "set", "pay", "pay", "chase", "peek", "deploy", "run", "block", "fail", "hop")
 PACKING: Final = struct.Struct(">BIBBQBBBB")
 MARK: Final = 0x7F
 
@@ -151,6 +152,13 @@ class ToyMachine:
         value = integer(view.read(target))
         view.write(target, minimal(value + 1))
         return _done(8, value, logs=1)
+
+    def _hop(self, _s: bytes, a: int, b: int, _c: int, _n: int, _block: Block, view: StateView) -> Result:
+        second = integer(view.read(slot(integer(view.read(slot(a))) % SLOTS)))
+        target = slot((b + second) % SLOTS)
+        value = integer(view.read(target))
+        view.write(target, minimal(value + 1))
+        return _done(11, value, logs=1)
 
     def _peek(self, _s: bytes, a: int, _b: int, _c: int, _n: int, _block: Block, view: StateView) -> Result:
         value = integer(view.read(slot(a)))

@@ -231,6 +231,7 @@ def test_a_receipt_published_twice_counts_once(chain: WrittenChain, feed: Feed) 
     blocks_of_one(chain, 1)
     feed.read()
     assert feed.index.latest_block == 2
+    assert feed.follower._assembler._waiting == 0
 
 
 def test_more_receipts_than_the_close_promises_stop_the_follower(chain: WrittenChain, feed: Feed) -> None:
@@ -427,11 +428,13 @@ def test_an_index_of_another_chain_is_refused(chain: WrittenChain, feed: Feed) -
 
 @pytest.fixture
 def logged(chain: WrittenChain, feed: Feed) -> Feed:
-    """Blocks 1 to 6 with logs: transfers in 1, 2, 4, 5; swaps in 2, 4; none in 3; one without topics in 6."""
+    """Blocks 1 to 7 with logs: transfers in 1, 2, 4, 5, 7; swaps in 2, 4; none in 3; one without topics in 6."""
     transfer = event(TOKEN, TRANSFER, b"\1" * 32, data=b"t")
     swap = event(POOL, SWAP, b"\2" * 32, data=b"s")
     paid = event(POOL, TRANSFER, b"\3" * 32, data=b"p")
-    blocks_of_one(chain, 6, [(transfer,), (transfer, swap), (), (paid, swap, transfer), (transfer,), (event(POOL, data=b"n"),)])
+    plain = event(POOL, data=b"n")
+    blocks_of_one(
+        chain, 7, [(transfer,), (transfer, swap), (), (paid, swap, transfer), (transfer,), (plain,), (paid,)])
     feed.read()
     return feed
 
@@ -442,20 +445,20 @@ ANY: frozenset[bytes] = frozenset()
 @pytest.mark.parametrize(
     ("asked", "first", "last", "expected"),
     [
-        (LogFilter(), 0, 9, ["1t", "2t", "2s", "4p", "4s", "4t", "5t", "6n"]),
+        (LogFilter(), 0, 9, ["1t", "2t", "2s", "4p", "4s", "4t", "5t", "6n", "7p"]),
         (LogFilter(), 2, 4, ["2t", "2s", "4p", "4s", "4t"]),
-        (LogFilter(addresses=frozenset({POOL})), 0, 9, ["2s", "4p", "4s", "6n"]),
+        (LogFilter(addresses=frozenset({POOL})), 0, 9, ["2s", "4p", "4s", "6n", "7p"]),
         (LogFilter(addresses=frozenset({POOL}), topics=(frozenset({SWAP}),)), 0, 9, ["2s", "4s"]),
-        (LogFilter(addresses=frozenset({POOL}), topics=(frozenset({TRANSFER}),)), 0, 9, ["4p"]),
-        (LogFilter(topics=(frozenset({TRANSFER}),)), 0, 9, ["1t", "2t", "4p", "4t", "5t"]),
+        (LogFilter(addresses=frozenset({POOL}), topics=(frozenset({TRANSFER}),)), 0, 9, ["4p", "7p"]),
+        (LogFilter(topics=(frozenset({TRANSFER}),)), 0, 9, ["1t", "2t", "4p", "4t", "5t", "7p"]),
         (LogFilter(topics=(frozenset({TRANSFER}),)), 2, 4, ["2t", "4p", "4t"]),
-        (LogFilter(topics=(frozenset({TRANSFER, SWAP}), frozenset({b"\2" * 32, b"\3" * 32}))), 0, 9, ["2s", "4p", "4s"]),
+        (LogFilter(topics=(frozenset({TRANSFER, SWAP}), frozenset({b"\2" * 32, b"\3" * 32}))), 0, 9, ["2s", "4p", "4s", "7p"]),
         (LogFilter(topics=(ANY, frozenset({b"\1" * 32}))), 0, 9, ["1t", "2t", "4t", "5t"]),
-        (LogFilter(topics=(ANY,)), 5, 9, ["5t"]),
+        (LogFilter(topics=(ANY,)), 5, 9, ["5t", "7p"]),
         (LogFilter(topics=(ANY, ANY, ANY)), 0, 9, []),
         (LogFilter(addresses=frozenset({TOKEN, POOL}), topics=(frozenset({TRANSFER}),)), 4, 4, ["4p", "4t"]),
         (LogFilter(addresses=frozenset({b"\7" * 20})), 0, 9, []),
-        (LogFilter(), 7, 9, []),
+        (LogFilter(), 8, 9, []),
     ],
 )
 def test_logs_by_range_address_and_topics(
@@ -476,9 +479,9 @@ def test_log_indexes_count_within_the_block(chain: WrittenChain, feed: Feed) -> 
 
 
 def test_too_many_logs_are_an_error_with_the_limit(logged: Feed) -> None:
-    assert len(logged.index.logs(LogFilter(), 0, 9, 8)) == 8
-    with pytest.raises(LimitExceeded, match="more than 7 results"):
-        logged.index.logs(LogFilter(), 0, 9, 7)
+    assert len(logged.index.logs(LogFilter(), 0, 9, 9)) == 9
+    with pytest.raises(LimitExceeded, match="more than 8 results"):
+        logged.index.logs(LogFilter(), 0, 9, 8)
 
 
 def test_listeners_hear_of_epochs_after_they_can_be_looked_up(chain: WrittenChain, feed: Feed) -> None:

@@ -27,6 +27,12 @@ def test_root_equals_that_of_a_stored_trie(count: int) -> None:
     assert ordered_root(values) == trie_root(values)
 
 
+@pytest.mark.parametrize("size", range(20, 36))
+def test_nodes_around_the_length_of_a_hash(size: int) -> None:
+    values = [bytes([n + 1]) * size for n in range(20)]
+    assert ordered_root(values) == trie_root(values)
+
+
 def test_short_values_are_embedded_in_their_parents() -> None:
     values = [bytes([n % 250 + 1]) for n in range(40)]
     assert ordered_root(values) == trie_root(values)
