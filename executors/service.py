@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ DECODED_PER_TURN = 128
 """So many transactions are decoded before it looks at the epoch again."""
 READ_AHEAD_MAX = 8_192
 """A partition with so many transactions waiting isn't fetched."""
+REJOIN_S = 1.0
+"""A join that failed is tried again after so long."""
 READ_WAIT_MS = 1_000
 """How long a read is waited for before the service looks at its topics again."""
 
@@ -57,6 +60,7 @@ class ExecutorService:
         self._carried: list[Fetched] = []
         self._reads: list[Read] = []
         self._paused: set[Topic] = set()
+        self._rejoin_s = float("inf")
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
@@ -89,6 +93,8 @@ class ExecutorService:
         assigned = self._member.poll()
         if assigned is not None:
             self._assign(assigned)
+        elif time.monotonic() >= self._rejoin_s:
+            self._assign(self._member.partitions)
         busy = self._backlog or self._reads
         self._take_records(self._kafka.poll(0 if busy else IDLE_S))
         for acked in self._kafka.acknowledged():
@@ -131,7 +137,9 @@ class ExecutorService:
         match command:
             case Append(record=Join() as join):
                 consumed = {p: self._engine.tip.inputs[p].consumed for p in join.partitions}
-                self._member.join(join, consumed)
+                joined = self._member.join(join, consumed)
+                # A member that was replaced hears of its new partitions; one that only met a broken broker doesn't.
+                self._rejoin_s = float("inf") if joined else time.monotonic() + REJOIN_S
             case Append(topic=topic, record=record):
                 self._kafka.append(topic, CODEC.encode(record), key=_key(record), token=command)
             case Read():

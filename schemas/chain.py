@@ -129,10 +129,12 @@ class Tip:
         if not self._continues(record):
             return None
         inputs = [replace(i, offered=offer) for i, offer in zip(self.inputs_after(record.close), record.offers, strict=True)]
+        taken: set[int] = set()
         for lane in record.cut:
             for part in lane.slices:
-                if not self._cuttable(inputs, lane, part):
+                if part.partition in taken or not self._cuttable(inputs, lane, part):
                     return None
+                taken.add(part.partition)
                 inputs[part.partition] = cutting(inputs[part.partition], part, record.epoch, lane.joined)
         known = {entry.shard: entry for entry in self.digests} | {entry.shard: entry for entry in record.digests}
         is_block = self.includes(record.close)
@@ -165,6 +167,7 @@ class Tip:
             record.epoch == self.epoch + 1
             and len(record.close) == len(self.cut)
             and len(record.offers) == len(self.inputs)
+            and len({lane.attempt for lane in record.cut}) == len(record.cut)
             and record.timestamp_ms >= self.timestamp_ms
             and record.rules == self.rules.hash()
             and record.block == self.block_after(record.close)

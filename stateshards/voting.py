@@ -207,13 +207,21 @@ class Shard:
             attempt = tip.cut[rank].attempt
             judged.append(self._judge(rank, attempt, parts, changed))
             for part in parts:
-                for key in (*part.write_keys, *part.delta_keys):
+                for key in self.changing(part):
                     if not is_blob(key):
                         changed.setdefault(key, rank)
         self.voted = epoch
         return [Append(topics.VOTES, Vote(
             epoch=epoch, shard=self.shard, address=self.address, lanes=tuple(judged),
             digest=self.store.durable.digest))]
+
+    def changing(self, part: Prepare) -> tuple[bytes, ...]:
+        """The keys that a lane may change: those of higher ranks lose them that read or write them."""
+        return *part.write_keys, *part.delta_keys
+
+    def losing(self, read: Sequence[bytes], written: Sequence[bytes]) -> tuple[bytes, ...]:
+        """The keys that a lane loses to a lower rank that may change them; adding to a key isn't among the reasons."""
+        return *read, *written
 
     def _judge(self, rank: int, attempt: Attempt, parts: Sequence[Prepare], changed: Mapping[bytes, int]) -> Judgement:
         """What is stale and what is lost of one lane, and what it should know."""
@@ -225,7 +233,7 @@ class Shard:
             (index, entry)
             for index, (at, entry) in enumerate(zip(versions, entries, strict=True))
             if at not in (entry.version, UNVERSIONED)]
-        lost = [(index, changed[key]) for index, key in enumerate((*read, *written)) if key in changed] if changed else []
+        lost = [(index, changed[key]) for index, key in enumerate(self.losing(read, written)) if key in changed] if changed else []
         refresh = self._refresh(attempt, read)
         return Judgement(
             rank=rank,

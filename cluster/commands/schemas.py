@@ -15,8 +15,9 @@ from .printing import print_json
 @click.argument("name", required=False)
 @json_option
 def schemas(name: str | None, as_json: bool) -> None:
-    """Print the Avro schema NAME (envelope, receipt …); without one, list all with their fingerprints.
+    """Print the Avro schemas of the topics.
 
+    With NAME (envelope, receipt …) that schema, as its .avsc file; without, a list of all with their fingerprints.
     A record is Avro's single-object encoding: C3 01, the fingerprint of the schema (CRC-64-AVRO, 8 bytes), the body.
     """
     kinds = {schema_name(kind): kind for kind in RECORDS}

@@ -16,9 +16,9 @@ from .printing import print_json
 @click.option("--timeout", "timeout_s", type=float, default=30.0, show_default=True, help="Seconds for all of it.")
 @json_option
 def topics(config: Config, timeout_s: float, as_json: bool) -> None:
-    """Make the topics that are missing, and refuse those whose settings would break the protocol.
+    """Make the topics, or check those that are there.
 
-    Topics that are there are never changed.
+    One whose settings would break the protocol is refused with the setting's name; none is ever changed.
     """
     from dataclasses import replace
 

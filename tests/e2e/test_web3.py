@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rlp
 from eth_account import Account
+from trie.hexary import HexaryTrie
 from web3 import Web3
 from web3.exceptions import ContractCustomError, ContractLogicError, TransactionNotFound, Web3RPCError
 
@@ -33,7 +35,7 @@ class Running:
     supervisor: Supervisor
     config: Config
     gateway: Gateway
-    web3: Web3
+    web3: Any
 
     def contract(self, name: str, owner: Any, *arguments: Any) -> Any:
         """Deploy an example contract."""
@@ -174,10 +176,6 @@ def test_what_is_refused(running: Running, accounts: list[Any]) -> None:
 
 
 def test_roots_cover_what_the_block_says(running: Running, accounts: list[Any]) -> None:
-    from trie.hexary import HexaryTrie
-
-    import rlp
-
     receipt = running.sent(running.pay(accounts[8], accounts[9].address, 1))
     block = running.web3.eth.get_block(receipt["blockNumber"])
     trie = HexaryTrie({})

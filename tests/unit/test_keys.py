@@ -24,8 +24,8 @@ def test_layout(made: bytes, written: str) -> None:
 
 
 @pytest.mark.parametrize(("key", "shards", "home"), [
-    (keys.balance_key(ADDRESS), 2, 0), (keys.balance_key(ADDRESS), 7, 6), (keys.slot_key(ADDRESS, 1), 7, 3),
-    (keys.slot_key(ADDRESS, 2), 1_000, 643)])
+    (keys.balance_key(ADDRESS), 2, 1), (keys.balance_key(ADDRESS), 7, 1), (keys.slot_key(ADDRESS, 1), 7, 3),
+    (keys.slot_key(ADDRESS, 2), 1_000, 25)])
 def test_homes_are_written_down(key: bytes, shards: int, home: int) -> None:
     """Another home of a key is another cluster."""
     assert keys.home(key, shards) == home
