@@ -1,8 +1,8 @@
 """``python -m docs``: writes those parts of the documentation that follow from the code.
 
-`topics.md` and `state-machines.md` are written as a whole. In other documents the parts between
-``<!-- generated: NAME -->`` and ``<!-- end -->`` are; `BLOCKS` has the names. With ``--check`` nothing is written: the exit status is
-1 if anything differs.
+`topics.md` and `state-machines.md` are written as a whole, in other documents the parts between
+``<!-- generated: NAME -->`` and ``<!-- end -->``; `BLOCKS` has the names. With ``--check`` nothing is written: the exit
+status is 1 if anything differs.
 """
 
 import ast
@@ -57,11 +57,12 @@ PARTITIONS: Final = {
 
 def topics_document() -> str:
     """All topics, the records on them, and their fields."""
-    specs = {name: spec for name, spec in zip(TopicName, topic_specs("", 1, 1, replication=3), strict=True)}
+    specs = dict(zip(TopicName, topic_specs("", 1, 1, replication=3), strict=True))
     lines = [
         WRITTEN, "# Topics and records", "",
-        f"Names carry a prefix, `{DEFAULT_PREFIX}` by default. N is the number of partitions of `transactions`, M the number of shards.",
-        "A record is an Avro single object: the bytes `C3 01`, the fingerprint of its schema (CRC-64-AVRO, 8 bytes), then the body.",
+        f"Names carry a prefix, `{DEFAULT_PREFIX}` by default. N is the number of partitions of `transactions`,",
+        "M the number of shards.",
+        "A record is an Avro single object: `C3 01`, the fingerprint of its schema (CRC-64-AVRO, 8 bytes), the body.",
         "`parsec schemas NAME` prints a schema.", "",
         "| topic | partitions | written by | read by | kept | records |", "| --- | --- | --- | --- | --- | --- |"]
     on_topic = _records_by_topic()
@@ -75,7 +76,8 @@ def topics_document() -> str:
         lines += ["", f"## `{name}`"]
         for kind in on_topic[name]:
             lines += _record_section(kind, named)
-    lines += ["", "## Stored and served", "These are on no topic: a shard stores the first, its read service speaks the others."]
+    lines += ["", "## Stored and served"]
+    lines += ["These are on no topic: a shard stores the first, its read service speaks the others."]
     for kind in RECORDS:
         if all(kind not in kinds for kinds in on_topic.values()):
             lines += _record_section(kind, named)
@@ -94,7 +96,8 @@ def _records_by_topic() -> dict[TopicName, list[type]]:
 
 def _record_section(kind: type, named: set[str]) -> list[str]:
     schema = json.loads(schema_text(kind))
-    lines = ["", f"### {schema['name']}", f"{schema['doc']} Fingerprint `{rabin(schema).hex()}`.", *_field_table(schema)]
+    head = f"{schema['doc']} Fingerprint `{rabin(schema).hex()}`."
+    lines = ["", f"### {schema['name']}", head, *_field_table(schema)]
     for part in _parts(schema):
         if part["name"] not in named:
             named.add(part["name"])
@@ -105,8 +108,9 @@ def _record_section(kind: type, named: set[str]) -> list[str]:
 
 
 def _field_table(schema: Mapping[str, Any]) -> list[str]:
+    rows = [(each["name"], _type(each["type"]), _cell(each.get("doc", ""))) for each in schema["fields"]]
     lines = ["", "| field | type | meaning |", "| --- | --- | --- |"]
-    return lines + [f"| `{each['name']}` | {_type(each['type'])} | {_cell(each.get('doc', ''))} |" for each in schema["fields"]]
+    return lines + [f"| `{name}` | {kind} | {meaning} |" for name, kind, meaning in rows]
 
 
 def _type(avro: Any) -> str:
@@ -162,10 +166,10 @@ def machines_document() -> str:
     table = stages()
     lines = [
         WRITTEN, "# The stages of a lane", "",
-        "An executor runs its partitions as one lane per epoch (`executors/lane.py`, `executors/engine.py`). A lane begins at",
-        "`FETCH` when a manifest names its attempt, and goes through the stages in order, never back. *Waits* means for records,",
-        "for values that a shard has to send, or for acknowledgements of the broker. An exclusion ends the lane wherever it is,",
-        "and the executor joins anew.", "",
+        "An executor runs its partitions as one lane per epoch (`executors/lane.py`, `executors/engine.py`). A lane",
+        "begins at `FETCH` when a manifest names its attempt, and goes through the stages in order, never back.",
+        "*Waits* means for records, for values that a shard has to send, or for acknowledgements of the broker.",
+        "An exclusion ends the lane wherever it is, and the executor joins anew.", "",
         "```mermaid", "stateDiagram-v2", f"    [*] --> {next(iter(Stage)).name}"]
     for stage, (_, after) in table.items():
         lines += [f"    {stage.name} --> {each.name}{': waits' if each is stage else ''}" for each in after]
@@ -173,7 +177,7 @@ def machines_document() -> str:
     for stage, (does, after) in table.items():
         names = ", ".join(f"`{each.name}`" for each in after if each is not stage)
         lines.append(f"| `{stage.name}` | {_cell(does)} | {names} |")
-    lines.append("| `DONE` | Nothing: the outcome is written. The lane ends with the manifest that closes its epoch. | |")
+    lines.append("| `DONE` | Nothing more: the outcome is written, and the close will end the lane. | |")
     return "\n".join(lines) + "\n"
 
 
@@ -187,14 +191,15 @@ def settings_table() -> str:
     helps = {setting.key: setting.help for setting in (*options._SHARED.values(), *options._OPTIONAL.values())}
     lines = ["| setting | default | environment | meaning |", "| --- | --- | --- | --- |"]
     for section, kind in get_type_hints(Config).items():
-        if not is_dataclass(kind):
+        if not isinstance(kind, type) or not is_dataclass(kind):
             continue
         for item in fields(kind):
             key = f"{section}.{item.name}"
             meaning = described.get(kind.__name__, {}).get(item.name) or helps.get(key)
             meaning = meaning or (pace.get(item.name) if section == "pace" else None) or _OTHERWISE.get(key, "")
-            default = item.default_factory() if item.default is MISSING and item.default_factory is not MISSING else item.default
-            shown = "" if default in (None, "", {}) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+            default = item.default if item.default_factory is MISSING else item.default_factory()
+            text = str(default).lower() if isinstance(default, bool) else str(default)
+            shown = "" if default in (None, "", {}) else f"`{text}`"
             lines.append(f"| `{key}` | {shown} | `{variable_name(key)}` | {_cell(meaning)} |")
     return "\n".join(lines)
 

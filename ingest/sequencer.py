@@ -36,6 +36,8 @@ MEASURED_EPOCHS: Final = 200
 TIMEOUT_FACTOR: Final = 8
 """Times the 99th percentile of recent epochs."""
 TIMEOUT_MS_MAX: Final = 120_000
+SHARD_PATIENCE: Final = 8
+"""While a shard's vote is missing that others have given, lanes have so many times as long."""
 STRIKES_MAX: Final = 16
 """A time-out is doubled so many times at most."""
 WRITTEN_MS_MAX: Final = 10_000
@@ -85,6 +87,8 @@ class Sequencer:
         self._owners: dict[int, Attempt] = {}
         self._outcomes: dict[tuple[int, Attempt], LaneOutcome] = {}
         self._digests: dict[int, ShardDigest] = {}
+        self._voted: dict[int, int] = {}
+        """Newest epoch that each shard has voted on."""
         self._written_on: bytes | None = None
         """The tip that it has tried to extend."""
         self._written_ms = 0.0
@@ -126,7 +130,9 @@ class Sequencer:
                 for offer in outcome.offers:
                     self._offered(offer)
                 self.outcomes_read = offset + 1
-            case Record(_, _, Vote(digest=known)):
+            case Record(_, _, Vote(digest=known) as vote):
+                if vote.lanes:
+                    self._voted[vote.shard] = max(vote.epoch, self._voted.get(vote.shard, 0))
                 newest = self._digests.get(known.shard)
                 if newest is None or newest.epoch < known.epoch:
                     self._digests[known.shard] = known
@@ -206,11 +212,19 @@ class Sequencer:
         """Exclude lanes that time out or whose partitions have a newer join."""
         tip = self.tip
         waited = elapsed_ms - (elapsed_ms if self._opened_ms is None else self._opened_ms)
-        late = [rank for rank in missing if waited > self._timeout_ms(tip.cut[rank]) or self._replaced(tip.cut[rank])]
+        patience = SHARD_PATIENCE if self._waits_for_a_shard() else 1
+        late = [
+            rank for rank in missing
+            if waited > patience * self._timeout_ms(tip.cut[rank]) or self._replaced(tip.cut[rank])]
         if not late:
             return None
         log.warning("lanes %s of epoch %d are excluded after %.0f ms", late, tip.epoch, waited)
         return Exclusion(epoch=tip.epoch, previous=tip.hash, lanes=tuple(late))
+
+    def _waits_for_a_shard(self) -> bool:
+        """Whether some shards have voted on the open epoch and others haven't: no lane is to blame for those."""
+        voted = sum(epoch >= self.tip.epoch for epoch in self._voted.values())
+        return 0 < voted < self._shards
 
     def _timeout_ms(self, lane: Lane) -> float:
         """How long a lane may take: it follows measured times, scaled by the work, and doubles with each strike."""

@@ -3,8 +3,12 @@
 from typing import Any
 
 from schemas.chain import Tip
+from schemas.codec import CODEC
+from schemas.hashing import digest
 from schemas.records import Accepted, Attempt, Exclusion, Lane, LaneOutcome, Manifest, Slice
 from schemas.rules import Rules
+from schemas.topics import EPOCHS
+from streams.events import Record
 
 RULES = Rules(parked_ms_max=1_000)
 A, B = Attempt(b"a" * 16), Attempt(b"b" * 16)
@@ -61,3 +65,26 @@ def opened() -> Tip:
     """An open epoch of two lanes."""
     return after(genesis(), manifest(genesis(), (), (
         lane(A, Slice(partition=0, low=0, high=3), joined=4), lane(B, Slice(partition=1, low=0, high=2), joined=6))))
+
+
+class Chain:
+    """A chain that grows by hand; gives the event of each record."""
+
+    def __init__(self, tip: Tip) -> None:
+        self.tip = tip
+
+    def adds(self, record: Manifest | Exclusion) -> Record:
+        """Append a valid record; the event that tells of it."""
+        data = CODEC.encode(record)
+        following = self.tip.after(record, digest(data), self.tip.offset + 1)
+        assert following is not None, "the record isn't valid"
+        self.tip = following
+        return Record(EPOCHS, following.offset, record, data)
+
+    def manifest(self, close: tuple[LaneOutcome | None, ...] = (), cut: tuple[Lane, ...] = (), **more: Any) -> Record:
+        """Append a manifest."""
+        return self.adds(manifest(self.tip, close, cut, **more))
+
+    def excluding(self, *ranks: int) -> Record:
+        """Append an exclusion."""
+        return self.adds(excluding(self.tip, *ranks))
