@@ -11,7 +11,8 @@ from schemas.genesis import Genesis
 from .wallets import SWAP, TRANSFER, Wallet, mapping_slot, padded, word
 
 ARTIFACTS = Path(__file__).parents[1] / "examples" / "contracts" / "artifacts"
-TOKEN, OTHER, POOL = (bytes.fromhex(f"{number:040x}") for number in (0x70001, 0x70002, 0x90001))
+TOKEN, OTHER = (bytes.fromhex(f"{number:040x}") for number in (0x70001, 0x70002))
+POOLS = tuple(bytes.fromhex(f"{0x90001 + number:040x}") for number in range(64))
 SUPPLY_EACH = 10**24
 CHAIN_ID = 52188
 
@@ -37,23 +38,25 @@ def hexed(number: int) -> str:
 
 
 def genesis(wallets: list[Wallet], coins: int = 10**22) -> bytes:
-    """Two tokens of which every account has plenty, and a pool of both with liquidity."""
+    """Two tokens of which every account has plenty, and pools of both with liquidity; each account may use two."""
     token = artifact("Token")["deployedBytecode"]
     alloc: dict[str, object] = {}
     for address in (TOKEN, OTHER):
         storage = {hexed(mapping_slot(wallet.address, 4)): hexed(SUPPLY_EACH) for wallet in wallets}
-        storage[hexed(mapping_slot(POOL, 4))] = hexed(SUPPLY_EACH)
-        storage[hexed(3)] = hexed(SUPPLY_EACH * (len(wallets) + 1))
-        for wallet in wallets:
+        storage |= {hexed(mapping_slot(pool, 4)): hexed(SUPPLY_EACH) for pool in POOLS}
+        storage[hexed(3)] = hexed(SUPPLY_EACH * (len(wallets) + len(POOLS)))
+        for number, wallet in enumerate(wallets):
             inner = mapping_slot(wallet.address, 5)
-            storage[hexed(nested(inner, POOL))] = hexed(2**256 - 1)
+            for pool in {POOLS[0], POOLS[number % len(POOLS)]}:
+                storage[hexed(nested(inner, pool))] = hexed(2**256 - 1)
         alloc[f"0x{address.hex()}"] = {"balance": "0x0", "code": token, "nonce": "0x1", "storage": storage}
     reserves = (SUPPLY_EACH << 112) | SUPPLY_EACH
-    alloc[f"0x{POOL.hex()}"] = {
-        "balance": "0x0", "code": artifact("Pool")["deployedBytecode"], "nonce": "0x1",
-        "storage": {
-            hexed(0): hexed(int.from_bytes(TOKEN, "big")), hexed(1): hexed(int.from_bytes(OTHER, "big")),
-            hexed(2): hexed(reserves), hexed(3): hexed(SUPPLY_EACH)}}
+    pool_storage = {
+        hexed(0): hexed(int.from_bytes(TOKEN, "big")), hexed(1): hexed(int.from_bytes(OTHER, "big")),
+        hexed(2): hexed(reserves), hexed(3): hexed(SUPPLY_EACH)}
+    code = artifact("Pool")["deployedBytecode"]
+    for pool in POOLS:
+        alloc[f"0x{pool.hex()}"] = {"balance": "0x0", "code": code, "nonce": "0x1", "storage": pool_storage}
     for wallet in wallets:
         alloc[f"0x{wallet.address.hex()}"] = {"balance": hex(coins)}
     document = {"config": {"chainId": CHAIN_ID, "pragueTime": 0}, "alloc": alloc, "gasLimit": "0x3b9aca00"}
@@ -90,9 +93,21 @@ def one_pool(wallets: list[Wallet], count: int, seed: int) -> Iterator[Signed]:
     """Swaps on one and the same pool."""
     rng = random.Random(seed)
     for _ in range(count):
-        sender = rng.choice(wallets)
-        data = SWAP + padded(rng.choice((TOKEN, OTHER))) + word(10**15) + word(0) + padded(sender.address)
-        yield Signed(sender.sign(CHAIN_ID, POOL, data=data, gas=300_000), (sender.address, POOL))
+        yield swap(rng.choice(wallets), POOLS[0], rng)
 
 
-WORKLOADS = {"erc20": erc20, "native": native, "pool": one_pool}
+def many_pools(wallets: list[Wallet], count: int, seed: int) -> Iterator[Signed]:
+    """Swaps spread over all pools: what the same transactions cost without contention."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        number = rng.randrange(len(wallets))
+        yield swap(wallets[number], POOLS[number % len(POOLS)], rng)
+
+
+def swap(sender: Wallet, pool: bytes, rng: random.Random) -> Signed:
+    """One swap, in one direction or the other."""
+    data = SWAP + padded(rng.choice((TOKEN, OTHER))) + word(10**15) + word(0) + padded(sender.address)
+    return Signed(sender.sign(CHAIN_ID, pool, data=data, gas=300_000), (sender.address, pool))
+
+
+WORKLOADS = {"erc20": erc20, "native": native, "pool": one_pool, "pools": many_pools}

@@ -73,7 +73,7 @@ class PaceConfig:
     interval_ms: int = 10
     lane_transactions_max: int = 256
     lane_carries_max: int = 256
-    timeout_ms_min: int = 2_000
+    timeout_ms_min: int = 5_000
     patience_ms: int = 0
 
 

@@ -10,10 +10,11 @@ from types import FrameType
 from executors.service import ExecutorService, ExecutorSettings
 from ingest.sequencer import Pace
 from ingest.service import SequencerService
-from schemas.errors import ConfigurationError, Transient
+from schemas.errors import ConfigurationError, InvariantViolation, Transient
 from stateshards.service import ShardService, ShardSettings
 
 from .config import Config
+from .supervisor import REFUSED
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ def run_until_stopped(name: str, run: Callable[[threading.Event], None]) -> int:
         run(stop)
     except ConfigurationError as exc:
         log.error("%s", exc)
-        return 2
+        return REFUSED
+    except InvariantViolation as exc:
+        log.critical("%s stops, as nothing may be built on this: %s", name, exc)
+        return REFUSED
     except Transient as exc:
         log.error("%s ends and is to be started again: %s", name, exc)
         return 1

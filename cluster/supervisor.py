@@ -37,10 +37,10 @@ QUIET_S: Final = 30.0
 """A process that ran for so long is restarted without delay again."""
 READY_S: Final = 60.0
 STOP_S: Final = 15.0
+REFUSED: Final = 2
+"""Exit status of a service that needs an operator; it isn't started again."""
 RUN_FILE: Final = "run.json"
 """In the data directory: how to reach what is running."""
-REFUSED: Final = 2
-"""Exit status of a service that needs an operator."""
 
 
 @dataclass(slots=True)

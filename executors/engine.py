@@ -171,6 +171,10 @@ class Executor:
                     self._ahead.update(key for key in self._hints(value) if key not in self.cache)  # type: ignore[arg-type]  # as above
         return []
 
+    def expect(self, keys: Iterable[bytes]) -> None:
+        """Have these keys fetched with the next step, unless the cache holds them."""
+        self._ahead.update(key for key in keys if key not in self.cache)
+
     def _prefetch(self) -> list[Command]:
         """Ask for what the transactions that have just arrived will touch, while they wait for their cut."""
         ahead, self._ahead = self._ahead, set()

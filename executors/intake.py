@@ -13,16 +13,31 @@ from streams.log import Fetched
 
 from .walk import Refused
 
+HINTS_MAX = 64
+"""So many hints of a client are looked at."""
+HINT_BYTES_MAX = 128
+
 DecodeMany = Callable[[Sequence[bytes], Rules], Sequence[Transaction | InvalidTransaction]]
 
 
-def transactions(fetched: Sequence[Fetched], rules: Rules, decode: DecodeMany = decode_many) -> list[Record]:
-    """The events for records of `transactions`; whatever is wrong with one becomes its rejection."""
+def transactions(
+    fetched: Sequence[Fetched], rules: Rules, decode: DecodeMany = decode_many, touched: set[bytes] | None = None
+) -> list[Record]:
+    """The events for records of `transactions`; whatever is wrong with one becomes its rejection.
+
+    Parameters
+    ----------
+    touched
+        Takes the state keys that the clients say will be touched; a client may say anything.
+    """
     raws: list[bytes] = []
     wrong: dict[int, Refused] = {}
     for index, record in enumerate(fetched):
         try:
-            raws.append(CODEC.decode_as(Envelope, record.value).raw)
+            envelope = CODEC.decode_as(Envelope, record.value)
+            raws.append(envelope.raw)
+            if touched is not None:
+                touched.update(key for key in envelope.touched[:HINTS_MAX] if len(key) <= HINT_BYTES_MAX)
         except UndecodableRecord as exc:
             wrong[index] = Refused(f"undecodable record: {exc}", record.value, keccak(record.value), dead=True)
             raws.append(b"")

@@ -1,7 +1,6 @@
 """What a virtual machine is to the rest: two functions and a narrow view of the state.
 
-The transaction processor knows nothing else of a machine. Machines are registered under the entry point group
-``parsec.vms``.
+The transaction processor knows nothing else of a machine.
 """
 
 from collections.abc import Callable

@@ -106,7 +106,10 @@ class ExecutorService:
         if self._backlog:
             count = min(DECODED_PER_TURN, len(self._backlog))
             records = [self._backlog.popleft() for _ in range(count)]
-            self._step(*intake.transactions(records, self._genesis.rules))
+            touched: set[bytes] = set()
+            events = intake.transactions(records, self._genesis.rules, touched=touched)
+            self._engine.expect(touched)
+            self._step(*events)
         self._answer_reads()
         self._throttle()
 

@@ -103,6 +103,8 @@ class TransactionProducer:
         timeout_s: float | None = 30.0,
     ) -> "Future[Delivery]":
         """Produce bytes as they are, routed by keys, the sender first; what is wrong gets a rejected receipt."""
+        if self._closed.is_set():
+            raise Unavailable("the producer is closed")
         if self._failure is not None:
             raise Unavailable(f"the producer has failed, make a new one: {self._failure}")
         if not self._room.acquire(timeout=timeout_s):
@@ -132,15 +134,19 @@ class TransactionProducer:
 
     def flush(self, timeout_s: float = 30.0) -> int:
         """Wait for what is queued; how many are left."""
-        return self._producer.flush(timeout_s)
+        return 0 if self._closed.is_set() else self._producer.flush(timeout_s)
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Send what is queued and disconnect; the futures of what could not be sent fail."""
+        if self._closed.is_set():
+            return
         if self._producer.flush(timeout_s):
             self._producer.purge()
             self._producer.flush(1)
         self._closed.set()
         self._thread.join(2)
+        # The client and its callback hold each other: without this it would look for its broker until a garbage collection.
+        del self._producer
 
     def __enter__(self) -> Self:
         return self

@@ -56,7 +56,7 @@ class Pace:
     """Offsets that a lane is cut per epoch; larger epochs conflict more."""
     lane_carries_max: int = 256
     """Carries that a lane is cut per epoch; the rest stays pending."""
-    timeout_ms_min: float = 2_000
+    timeout_ms_min: float = 5_000
     """A lane is given at least so long. It doubles with each exclusion in a row."""
     patience_ms: float = 0
     """A standby waits for so long before it does what the active one should have done."""
@@ -98,7 +98,7 @@ class Sequencer:
         self._epochs: deque[tuple[float, int]] = deque(maxlen=MEASURED_EPOCHS)
         """Durations with the number of transactions listed."""
         self._suspects: dict[int, tuple[Slice, int]] = {}
-        """By partition, the single transaction that was cut when its executor ended or timed out, and how often in a row."""
+        """By partition, the single transaction that was under way when its executor ended, and how often in a row."""
 
     def known_offers(self, tip: Tip) -> list[int]:
         """The highest offers that the manifests tell, so that those of idle executors aren't missed."""
@@ -187,11 +187,7 @@ class Sequencer:
             None if rank in tip.excluded else self._outcomes.get((tip.epoch, lane.attempt))
             for rank, lane in enumerate(tip.cut))
         missing = [rank for rank, outcome in enumerate(close) if outcome is None and rank not in tip.excluded]
-        record: Manifest | Exclusion | None
-        if missing:
-            record = self._exclusion(missing, elapsed)
-        else:
-            record = self._manifest(tick, close)
+        record = self._exclusion(missing, elapsed) if missing else self._manifest(tick, close)
         if record is None or not self._patient(elapsed):
             return []
         self._written_on, self._written_ms = tip.hash, elapsed
@@ -326,7 +322,7 @@ class Sequencer:
         return self.tip.joined_anew(self._joins[owner][0], waiting)
 
     def _alone(self, parts: list[Slice], inputs: tuple[Input, ...]) -> list[Slice]:
-        """The slices of a lane, or only that of its most suspect partition: what shares its lane would be excluded with it."""
+        """The slices of a lane, or only that of its most suspect partition: what shares its lane shares its fate."""
         single = self.tip.rules.strikes_single
         struck = [part for part in parts if inputs[part.partition].strikes >= single]
         if not struck:
@@ -345,7 +341,8 @@ class Sequencer:
         expired = [c.position for c in waiting.pending if c.parked_ms is not None and c.parked_ms <= limit]
         parked = [c.position for c in waiting.pending if c.parked_ms is not None and c.parked_ms > limit]
         if waiting.strikes >= self.tip.rules.strikes_single:
-            return self._single(partition, waiting, offered, runnable[:1], expired or (parked if offered == low else []))
+            idle = expired or (parked if offered == low else [])
+            return self._single(partition, waiting, offered, runnable[:1], idle)
         budget = max(1, self.pace.lane_transactions_max // shared)
         # What has expired is a reason for an epoch, so it has to be in it.
         return Slice(

@@ -322,6 +322,10 @@ class Audit:
     @staticmethod
     def _compare_lists(claimed: Sequence[Receipt], own: Sequence[Receipt], where: str) -> None:
         for theirs, mine in zip(claimed, own, strict=False):
+            if theirs.hash != mine.hash:
+                raise Difference(
+                    f"{where}: transaction 0x{theirs.hash.hex()} has a receipt where that of transaction "
+                    f"0x{mine.hash.hex()} has to be")
             for item in fields(Receipt):
                 said, found = getattr(theirs, item.name), getattr(mine, item.name)
                 if said != found:

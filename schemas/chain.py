@@ -43,7 +43,7 @@ class Listed(NamedTuple):
 
 
 def anchor(genesis_hash: bytes, partitions: int, shards: int, rules: Rules) -> bytes:
-    """What the first record names as the previous one: BLAKE2b-256 of genesis hash, N and M (4 bytes each), rules hash."""
+    """What the first record names as the previous one: BLAKE2b-256 of genesis hash, N, M (4 bytes each), rules hash."""
     return digest(genesis_hash + partitions.to_bytes(4, "big") + shards.to_bytes(4, "big") + rules.hash())
 
 
@@ -128,7 +128,8 @@ class Tip:
             return self._excluding(record, record_hash, offset)
         if not self._continues(record):
             return None
-        inputs = [replace(i, offered=offer) for i, offer in zip(self.inputs_after(record.close), record.offers, strict=True)]
+        closed = self.inputs_after(record.close)
+        inputs = [replace(waiting, offered=offer) for waiting, offer in zip(closed, record.offers, strict=True)]
         taken: set[int] = set()
         for lane in record.cut:
             for part in lane.slices:
@@ -228,8 +229,8 @@ class Tip:
         inputs = list(self.inputs)
         for lane, outcome in zip(self.cut, close, strict=True):
             for part in lane.slices:
-                before = inputs[part.partition]
-                inputs[part.partition] = committed(before, part, self.rules.strikes_single) if outcome else self.aborted(before, part)
+                before, single = inputs[part.partition], self.rules.strikes_single
+                inputs[part.partition] = committed(before, part, single) if outcome else self.aborted(before, part)
         accepted: dict[int, list[Accepted]] = {}
         for outcome in close:
             if outcome is not None:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 IDLE_S = 0.02
 STOP_S = 10.0
+ANNOUNCE_AGAIN_S = 3_600.0
+"""After so long without a vote the address is told again, since old votes are dropped."""
 ANNOUNCE_S = 0.15
 """A digest is told by itself after so long without a vote that would carry it."""
 
@@ -80,6 +82,7 @@ class ShardService:
         self._published: queue.SimpleQueue[Publish] = queue.SimpleQueue()
         self._announcement: Append | None = None
         self._announce_s = 0.0
+        self._voted_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
@@ -125,7 +128,7 @@ class ShardService:
                 log.warning("skipped %s at %d: %s", record.topic.name, record.offset, exc)
                 continue
             self._step(machine, store, Record(record.topic, record.offset, value, record.value))
-        self._announce()
+        self._announce(machine)
         self._kafka.acknowledged()
 
     def _step(self, machine: Shard, store: RocksStore, event: Event) -> None:
@@ -149,11 +152,15 @@ class ShardService:
                     raise TypeError(command)
 
     def _append(self, command: Append) -> None:
+        self._voted_s = time.monotonic()
         key = b"%d-%d" % (command.record.epoch, self._own.shard)
         self._kafka.append(command.topic, CODEC.encode(command.record), key=key, token=command)
 
-    def _announce(self) -> None:
-        """Tell the digest of the last epoch, once no other one has followed for a while."""
-        if self._announcement is not None and time.monotonic() >= self._announce_s:
+    def _announce(self, machine: Shard) -> None:
+        """Tell the digest of the last epoch, once no other one has followed for a while; the address now and then."""
+        now = time.monotonic()
+        if self._announcement is None and now >= self._voted_s + ANNOUNCE_AGAIN_S:
+            self._announcement = machine.announcement()
+        if self._announcement is not None and now >= self._announce_s:
             self._append(self._announcement)
             self._announcement = None

@@ -233,7 +233,8 @@ class Shard:
             (index, entry)
             for index, (at, entry) in enumerate(zip(versions, entries, strict=True))
             if at not in (entry.version, UNVERSIONED)]
-        lost = [(index, changed[key]) for index, key in enumerate(self.losing(read, written)) if key in changed] if changed else []
+        losing = self.losing(read, written) if changed else ()
+        lost = [(index, changed[key]) for index, key in enumerate(losing) if key in changed]
         refresh = self._refresh(attempt, read)
         return Judgement(
             rank=rank,
@@ -332,7 +333,8 @@ class Shard:
     # ---- 11 Publish ---------------------------------------------------------------------------------------------
 
     def _publish(
-        self, manifest: Manifest, closing_hash: bytes, effects: list[tuple[int, Attempt, Named]], before: Tip, after: Tip
+        self, manifest: Manifest, closing_hash: bytes, effects: Sequence[tuple[int, Attempt, Named]],
+        before: Tip, after: Tip,
     ) -> Publish:
         """The receipts of an epoch in the order of the block; after a restart those of epochs applied before, too."""
         for kept in (self.prepares, self.revisions):

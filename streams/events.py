@@ -41,7 +41,7 @@ class Rejoin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Publish:
-    """Publish the receipts of an epoch in a transaction that also records the epoch; acknowledged with this command."""
+    """Publish the receipts of an epoch in one transaction; acknowledged with this command."""
 
     epoch: int
     receipts: tuple[Any, ...]

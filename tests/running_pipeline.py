@@ -13,9 +13,12 @@ from schemas.genesis import default_genesis
 
 
 @contextmanager
-def running_pipeline(bootstrap: str, data: Path, *, genesis: Path | None = None, **cluster: int) -> Iterator[Supervisor]:
+def running_pipeline(
+    bootstrap: str, data: Path, *, genesis: Path | None = None, lane_transactions_max: int | None = None, **cluster: int
+) -> Iterator[Supervisor]:
     """A pipeline under a prefix of its own; `cluster` names executors, shards and partitions."""
     flags: dict[str, Any] = {f"cluster.{name}": number for name, number in cluster.items()}
+    flags["pace.lane_transactions_max"] = lane_transactions_max
     flags |= {
         "cluster.data": data, "cluster.genesis": genesis, "kafka.bootstrap": bootstrap,
         "kafka.prefix": f"t{uuid.uuid4().hex[:10]}.", "gateway.enabled": False}

@@ -11,16 +11,19 @@ from .options import configured, json_option
 
 
 @click.command
-@configured("executors", "shards", "partitions", "genesis", "port")
-@click.option("--payments", type=click.IntRange(0), default=2_000, show_default=True, help="Payments to send.")
-@click.option("--swaps", type=click.IntRange(0), default=200, show_default=True, help="Swaps in one pool to send.")
-@click.option("--scramble", is_flag=True, help="Kill services while it works.")
-@click.option("--keep", is_flag=True, help="Keep the data directory, and go on running until Ctrl-C.")
+@configured()
+@click.option("--payments", type=click.IntRange(1), default=5_000, show_default=True, help="Payments in each round.")
+@click.option("--swaps", type=click.IntRange(0), default=400, show_default=True, help="Swaps in one pool in each round.")
+@click.option("--scramble", is_flag=True, help="Choose partitions at random instead of by what transactions touch.")
+@click.option("--keep", is_flag=True, help="Leave the data behind.")
 @json_option
 def demo(
     config: Config, file: Path | None, payments: int, swaps: int, scramble: bool, keep: bool, as_json: bool
 ) -> None:
-    """Run a pipeline, send payments and swaps through it, and check every result."""
+    """Run a pipeline, send payments and swaps through it, and check every result.
+
+    It has a chain and a data directory of its own. Processes are killed while it works.
+    """
     from cluster.demo import run
 
     status = run(config, file, json_output=as_json, scramble=scramble, payments=payments, swaps=swaps, keep=keep)

@@ -67,6 +67,16 @@ class Figures:
         shards = [entry.epoch for entry in self.tip.digests]
         return bool(shards) and not self.tip.cut and min(shards) >= self.worked
 
+    def open_input(self) -> str:
+        """What the chain says of input that isn't committed, in words."""
+        parts = [
+            f"partition {number} at {waiting.consumed} of {waiting.offered}, {len(waiting.pending)} carried "
+            f"({sum(carry.parked_ms is not None for carry in waiting.pending)} of them wait for a nonce), "
+            f"{waiting.strikes} strikes"
+            for number, waiting in enumerate(self.tip.inputs)]
+        running = len(self.tip.cut) - len(self.tip.excluded)
+        return f"epoch {self.tip.epoch} is open with {running} running lanes; " + "; ".join(parts)
+
     def _extend(self, record: Manifest | Exclusion) -> None:
         if isinstance(record, Exclusion):
             self.excluded += len(record.lanes)

@@ -144,7 +144,9 @@ class Flow:
                 killed.append((victim.name, time.monotonic()))
                 self._view.say(f"killed {victim.name} (SIGKILL)")
             if time.monotonic() - max([started, *going.arrivals[-1:]]) > STUCK_S:
-                raise Failed(f"{len(self._under_way)} transactions of {name!r} got no receipt for {STUCK_S:g} s")
+                raise Failed(
+                    f"{len(self._under_way)} transactions of {name!r} got no receipt for {STUCK_S:g} s; "
+                    f"{self.figures.open_input()}")
             self._view.update(self._moment(going))
         going.seconds = time.monotonic() - started
         going.stalls = stalls(killed, going.arrivals)

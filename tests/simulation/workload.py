@@ -107,7 +107,7 @@ class ToyMachine:
             return Rejected(reason=f"insufficient funds: {funds}")
         if kind == "nonce":
             view.write(nonce_key(sender), minimal(transaction.nonce + 1))
-        result = getattr(self, f"_{kind}")(sender, a, b, c, number, block, view)
+        result: Result = getattr(self, f"_{kind}")(sender, a, b, c, number, block, view)
         # Reading it again here finds what a payment to oneself has left.
         view.write(balance_key(sender), minimal(integer(view.read(balance_key(sender))) - result.gas_used))
         view.add(balance_key(COINBASE), result.gas_used)

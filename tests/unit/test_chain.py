@@ -10,6 +10,7 @@ from schemas.codec import CODEC
 from schemas.records import Input, Origin, ShardDigest, Slice
 from tests.chains import RULES, A, B, accepted, after, came_to, excluding, genesis, lane, manifest, opened
 
+
 def test_the_first_record_names_the_anchor() -> None:
     """And block 0 is the genesis."""
     tip = after(genesis(), manifest(genesis()))

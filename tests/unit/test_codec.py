@@ -67,7 +67,7 @@ def _check(schema: dict[str, Any], kind: type, seen: set[str]) -> None:
     seen.add(kind.__name__)
     assert schema["name"] == kind.__name__
     assert len(schema["doc"]) > 10
-    assert [entry["name"] for entry in schema["fields"]] == [field.name for field in fields(kind)]  # type: ignore[arg-type]  # all are dataclasses
+    assert [entry["name"] for entry in schema["fields"]] == [field.name for field in fields(kind)]
     hints = get_type_hints(kind)
     for entry in schema["fields"]:
         assert len(entry["doc"]) > 5, f"{kind.__name__}.{entry['name']} has no doc"
@@ -86,7 +86,7 @@ def _check_type(avro: Any, hint: Any, seen: set[str]) -> None:
     elif isinstance(avro, dict):
         _check(avro, hint, seen)
     elif is_dataclass(hint):
-        name = hint.__name__  # type: ignore[union-attr]  # a class here
+        name = str(getattr(hint, "__name__"))
         assert avro in (name, f"parsec.{name}")
         assert name in seen, f"{name} is named before it is defined"
     else:

@@ -13,7 +13,6 @@ from schemas.hashing import EMPTY_CODE_HASH, digest, keccak
 from schemas.rules import Rules
 from tests.strategies import keys, values
 
-
 VECTORS = {
     "one": "f468c7baf82bf1667ed48dd565f1fabd692cfcd8582b7082f89c2bb6930e2041",
     "three": "1389570ffd14f9b3dbdd325d0aebc85645a1ba945ef8bfde903a7084aced67b1",

@@ -42,7 +42,7 @@ def test_reading_after_adding_sees_the_sum() -> None:
     view.add(K, 2)
     assert view.read(K) == b"\7"
     run = view.finish(DONE)
-    assert (run.reads, run.writes, run.deltas) == ({K}, {}, {K: 2})
+    assert run == Run(DONE, frozenset({K}), {}, {K: 2})
 
 
 def test_additions_of_earlier_transactions_are_seen() -> None:
@@ -79,7 +79,7 @@ def test_writing_and_writing_back_is_no_change() -> None:
     view.write(K, b"\1")
     view.write(K, b"")
     run = view.finish(DONE)
-    assert (run.reads, run.writes) == ({K}, {})
+    assert run == Run(DONE, frozenset({K}), {}, {})
 
 
 def test_a_rejected_or_waiting_transaction_changes_nothing_and_keeps_its_reads() -> None:
@@ -90,7 +90,8 @@ def test_a_rejected_or_waiting_transaction_changes_nothing_and_keeps_its_reads()
         view.write(K, b"\1")
         view.add(L, 1)
         run = view.finish(answer)
-        assert (run.reads, run.writes, run.deltas, run.waits) == ({K}, {}, {}, isinstance(answer, Waits))
+        assert run == Run(answer, frozenset({K}), {}, {})
+        assert run.waits == isinstance(answer, Waits)
 
 
 def test_a_second_read_is_answered_from_the_first() -> None:
