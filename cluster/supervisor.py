@@ -26,7 +26,7 @@ from streams.start import shard_addresses
 from .config import Config, variable_name
 from .guardian import Guarded
 from .kafka import EmbeddedBroker, prepare
-from .kafka.lock import process_exists
+from .kafka.lock import FileLock, LockHeld, process_exists
 from .provision import provide_topics
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ QUIET_S: Final = 30.0
 """A process that ran for so long is restarted without delay again."""
 READY_S: Final = 60.0
 STOP_S: Final = 15.0
+FORMER_S: Final = 15.0
+"""How long the services of a supervisor that was killed may take to end; their guardians give them 10 s."""
 REFUSED: Final = 2
 """Exit status of a service that needs an operator; it isn't started again."""
 RUN_FILE: Final = "run.json"
@@ -82,6 +84,7 @@ class Supervisor:
         self.broker: EmbeddedBroker | None = None
         self.services: dict[str, Service] = {}
         self._file = file
+        self._lock = FileLock(self.data / "lock")
 
     # ---- starting -----------------------------------------------------------------------------------------------
 
@@ -95,8 +98,8 @@ class Supervisor:
         Unavailable
             It did not get ready in time.
         """
+        self._take_data()
         try:
-            self.data.mkdir(parents=True, exist_ok=True)
             self.config.read_genesis()  # one that can't be read is refused before anything runs
             if not self.config.kafka.bootstrap:
                 prepare()
@@ -116,6 +119,14 @@ class Supervisor:
             self.stop()
             raise
         return self
+
+    def _take_data(self) -> None:
+        """Have the data directory for ourselves, once the services of a supervisor that was killed have ended."""
+        try:
+            self._lock.acquire(FORMER_S, outwait_living=False)
+        except LockHeld as exc:
+            owner = "another process" if exc.owner is None else f"process {exc.owner}"
+            raise ConfigurationError(f"{owner} runs on {self.data} already: stop it, or use another --data") from exc
 
     def _commands(self) -> dict[str, list[str]]:
         """The command lines of all services, in the order in which they are started."""
@@ -144,6 +155,7 @@ class Supervisor:
             output=service.output,
             env=os.environ | self.environment(),
             cwd=self.data,
+            pass_fds=(self._lock.fileno,),  # the directory is free once the last service has ended
         )
         service.started_s = time.monotonic()
         service.starts += 1
@@ -260,7 +272,9 @@ class Supervisor:
                 service.output = None
         if self.broker is not None:
             self.broker.stop(max(2.0, deadline - time.monotonic()))
-        (self.data / RUN_FILE).unlink(missing_ok=True)
+        if self._lock.held:
+            (self.data / RUN_FILE).unlink(missing_ok=True)
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self

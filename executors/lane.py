@@ -50,7 +50,7 @@ class LaneWork:
         """Base reads of the first walk."""
         self.reads: dict[bytes, int] = {}
         """Keys read with the version of a base read, or `UNVERSIONED`."""
-        self.first = Walk(machine, self.block)
+        self.first = Walk(machine, self.block, tip.rules.parked_ms_max)
         self.final: Walk = self.first
         self.sent: list[Effects] = []
         self.sent_keys: list[tuple[bytes, ...]] = []

@@ -3,16 +3,18 @@
 import gc
 import logging
 import os
+import queue
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from schemas import topics
 from schemas.chain import Tip
 from schemas.codec import CODEC
-from schemas.errors import Transient, UndecodableRecord
-from schemas.records import Attempt, Carry, Join, Outcome, Vote
+from schemas.errors import ParsecError, UndecodableRecord
+from schemas.records import Attempt, Carry, Entry, Join, Outcome, Vote
 from schemas.topics import Topic, TopicName
 from streams.events import Acknowledged, Answer, Append, Assigned, Command, Event, Read, Record, Rejoin
 from streams.kafka import KafkaLog, KafkaSettings
@@ -34,6 +36,8 @@ DECODED_PER_TURN = 128
 """So many transactions are decoded before it looks at the epoch again."""
 READ_AHEAD_MAX = 8_192
 """A partition with so many transactions waiting isn't fetched."""
+READ_TURN_S = 0.002
+"""So long it waits for answers before it looks at its topics again."""
 REJOIN_S = 1.0
 """A join that failed is tried again after so long."""
 READ_WAIT_MS = 1_000
@@ -59,6 +63,8 @@ class ExecutorService:
         self._backlog: deque[Fetched] = deque()
         self._carried: list[Fetched] = []
         self._reads: list[Read] = []
+        self._open_reads = 0
+        self._answers: queue.SimpleQueue[tuple[Read, dict[bytes, Entry] | ParsecError]] = queue.SimpleQueue()
         self._paused: set[Topic] = set()
         self._rejoin_s = float("inf")
 
@@ -95,7 +101,7 @@ class ExecutorService:
             self._assign(assigned)
         elif time.monotonic() >= self._rejoin_s:
             self._assign(self._member.partitions)
-        busy = self._backlog or self._reads
+        busy = self._backlog or self._reads or self._open_reads
         self._take_records(self._kafka.poll(0 if busy else IDLE_S))
         for acked in self._kafka.acknowledged():
             if isinstance(acked.token, Append):
@@ -170,17 +176,28 @@ class ExecutorService:
         log.info("attempt %s joins with partitions %s", event.attempt.hex()[:8], sorted(partitions))
 
     def _answer_reads(self) -> None:
-        """Values that the cache lacked, in one round trip; what cannot be had now is asked for again."""
+        """Ask the shards for what the cache lacked, and take what they answer; other work goes on meanwhile."""
         reads, self._reads = self._reads, []
         for read in reads:
-            try:
-                entries = self._reader.read(read.keys, read.at, wait_ms=READ_WAIT_MS, deadline_s=READ_WAIT_MS / 1000)
-            except Transient as exc:
-                log.info("read at %s is retried: %s", read.at, exc)
-                if self._engine.wants(read):
+            self._open_reads += 1
+            self._reader.submit(
+                read.keys, read.at, partial(self._answered, read), wait_ms=READ_WAIT_MS,
+                deadline_s=READ_WAIT_MS / 1000)
+        try:
+            while self._open_reads:
+                read, result = self._answers.get(timeout=READ_TURN_S)
+                self._open_reads -= 1
+                if not isinstance(result, ParsecError):
+                    self._step(Answer(read, result))
+                elif self._engine.wants(read):
+                    log.info("read at %s is repeated: %s", read.at, result)
                     self._reads.append(read)
-                continue
-            self._step(Answer(read, entries))
+        except queue.Empty:
+            pass
+
+    def _answered(self, read: Read, result: dict[bytes, Entry] | ParsecError) -> None:
+        """Called in a thread of the client."""
+        self._answers.put((read, result))
 
     def _throttle(self) -> None:
         """Stop fetching a partition that is too far ahead, and go on once it has drained."""

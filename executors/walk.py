@@ -6,7 +6,7 @@ from functools import partial
 from ingest.transactions import Transaction
 from schemas.chain import Listed
 
-from .machine import Block, Rejected, VirtualMachine
+from .machine import Block, Rejected, VirtualMachine, Waits
 from .view import Overlay, Run, View
 
 
@@ -37,9 +37,11 @@ SKIPPED = "skipped: its executors ended or timed out again and again while they 
 class Walk:
     """One pass over a list. Where a value is missing it stops, and goes on from there when called again."""
 
-    def __init__(self, machine: VirtualMachine, block: Block) -> None:
+    def __init__(self, machine: VirtualMachine, block: Block, parked_ms_max: int = 0) -> None:
         self._machine = machine
         self._block = block
+        self.parked_ms_max = parked_ms_max
+        """How long a transaction may wait for a nonce, a rule."""
         self.overlay = Overlay()
         self.runs: list[Run | None] = []
         """By position in the list; None: a hole, or not committed."""
@@ -54,8 +56,10 @@ class Walk:
             return Run(Rejected(reason=SKIPPED), frozenset(), {}, {})
         view = View(self.overlay, base)
         run = view.finish(self._machine.execute(item, self._block, view))
-        if run.waits and listed.expired:
-            reason = f"nonce {item.nonce} is ahead of the account's and the missing ones did not come in time"
+        if isinstance(run.answer, Waits) and listed.expired:
+            reason = (
+                f"nonce {item.nonce} is ahead of the account's, which is {run.answer.nonce}, and the missing ones did "
+                f"not come within {self.parked_ms_max} ms")
             return Run(Rejected(reason=reason), run.reads, {}, {})
         return run
 
@@ -72,7 +76,7 @@ class Repair(Walk):
     """The second pass. What depended on nothing that changed keeps its result."""
 
     def __init__(self, machine: VirtualMachine, block: Block, before: Walk, changed: set[bytes]) -> None:
-        super().__init__(machine, block)
+        super().__init__(machine, block, before.parked_ms_max)
         self._before = before
         self._changed = changed
         """Keys whose value differs from what the first pass saw."""

@@ -145,7 +145,7 @@ class TransactionProducer:
             self._producer.flush(1)
         self._closed.set()
         self._thread.join(2)
-        # The client and its callback hold each other: without this it would look for its broker until a garbage collection.
+        # The client and its callback hold each other: it would look for its broker until a garbage collection.
         del self._producer
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ A pure state machine. Any number may run: the first valid record wins, and the o
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -187,7 +187,7 @@ class Sequencer:
             None if rank in tip.excluded else self._outcomes.get((tip.epoch, lane.attempt))
             for rank, lane in enumerate(tip.cut))
         missing = [rank for rank, outcome in enumerate(close) if outcome is None and rank not in tip.excluded]
-        record = self._exclusion(missing, elapsed) if missing else self._manifest(tick, close)
+        record = self._exclusion(missing, tick) if missing else self._manifest(tick, close)
         if record is None or not self._patient(elapsed):
             return []
         self._written_on, self._written_ms = tip.hash, elapsed
@@ -204,14 +204,17 @@ class Sequencer:
             self._due_ms = elapsed_ms
         return elapsed_ms - self._due_ms >= self.pace.patience_ms
 
-    def _exclusion(self, missing: Sequence[int], elapsed_ms: float) -> Exclusion | None:
-        """Exclude lanes that time out or whose partitions have a newer join."""
-        tip = self.tip
+    def _exclusion(self, missing: Sequence[int], tick: Tick) -> Exclusion | None:
+        """Exclude lanes that time out or whose partitions have a newer join.
+
+        While a shard doesn't answer nothing can commit and nobody else is to blame: then only a newer join counts.
+        """
+        tip, elapsed_ms = self.tip, tick.elapsed_ms
         waited = elapsed_ms - (elapsed_ms if self._opened_ms is None else self._opened_ms)
         patience = SHARD_PATIENCE if self._waits_for_a_shard() else 1
         late = [
             rank for rank in missing
-            if waited > patience * self._timeout_ms(tip.cut[rank]) or self._replaced(tip.cut[rank])]
+            if (tick.shards_up and waited > patience * self._timeout_ms(tip.cut[rank])) or self._replaced(tip.cut[rank])]
         if not late:
             return None
         log.warning("lanes %s of epoch %d are excluded after %.0f ms", late, tip.epoch, waited)
@@ -249,9 +252,13 @@ class Sequencer:
         tip = self.tip
         now_ms = max(tick.now_ms, tip.timestamp_ms)
         inputs = tip.inputs_after(close)
-        cut = self._cut(inputs, now_ms)
         progress = any(outcome is not None and outcome.included + outcome.rejected for outcome in close)
-        if not any(self._due(part, inputs[part.partition], now_ms, progress) for lane in cut for part in lane.slices):
+
+        def due(part: Slice) -> bool:
+            return self._due(part, inputs[part.partition], now_ms, progress)
+
+        cut = self._cut(inputs, now_ms, due)
+        if not any(due(part) for lane in cut for part in lane.slices):
             cut = ()
         if cut and tip.cut and tick.elapsed_ms - self._cut_ms < self.pace.interval_ms:
             return None
@@ -286,8 +293,11 @@ class Sequencer:
         newest = {entry.epoch for entry in self._digests.values()}
         return (len(self._digests) == self._shards and len(newest) == 1) or waited >= DIGEST_WAIT_MS
 
-    def _cut(self, inputs: tuple[Input, ...], now_ms: int) -> tuple[Lane, ...]:
-        """The lanes of the next epoch: each partition with a live join and any input, in its owner's (step 3)."""
+    def _cut(self, inputs: tuple[Input, ...], now_ms: int, due: Callable[[Slice], bool]) -> tuple[Lane, ...]:
+        """The lanes of the next epoch: each partition with a live join and any input, in its owner's (step 3).
+
+        `due` tells whether a slice is a reason for an epoch.
+        """
         slices: dict[Attempt, list[Slice]] = {}
         for partition in sorted(self._owners):
             owner = self._owners[partition]
@@ -297,7 +307,7 @@ class Sequencer:
             if part.high > part.low or part.carries:
                 slices.setdefault(owner, []).append(part)
         for owner, parts in slices.items():
-            slices[owner] = self._alone(parts, inputs)
+            slices[owner] = self._alone(parts, inputs, due)
         pending = {(p, carry.position): carry for p, waiting in enumerate(inputs) for carry in waiting.pending}
         runnable = [
             (pending[part.partition, position].origin, owner)
@@ -321,14 +331,17 @@ class Sequencer:
         """Whether the owner has joined since a lane with the partition was excluded."""
         return self.tip.joined_anew(self._joins[owner][0], waiting)
 
-    def _alone(self, parts: list[Slice], inputs: tuple[Input, ...]) -> list[Slice]:
+    def _alone(self, parts: list[Slice], inputs: tuple[Input, ...], due: Callable[[Slice], bool]) -> list[Slice]:
         """The slices of a lane, or only that of its most suspect partition: what shares its lane shares its fate."""
-        single = self.tip.rules.strikes_single
+        single, number = self.tip.rules.strikes_single, len(inputs)
         struck = [part for part in parts if inputs[part.partition].strikes >= single]
         if not struck:
             return parts
-        number = len(inputs)
-        return [min(struck, key=lambda part: (
+        # One that only waits for a nonce is no reason to hold back the others: they may hold that nonce.
+        suspects = [part for part in struck if due(part)]
+        if not suspects:
+            return [part for part in parts if part not in struck] or struck[:1]
+        return [min(suspects, key=lambda part: (
             -inputs[part.partition].strikes, (part.partition + self.tip.epoch) % number))]
 
     def _slice(self, partition: int, waiting: Input, owner: Attempt, now_ms: int) -> Slice:

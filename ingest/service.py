@@ -7,7 +7,8 @@ import time
 
 from schemas.chain import Tip
 from schemas.codec import CODEC
-from schemas.errors import UndecodableRecord
+from schemas.errors import ParsecError, UndecodableRecord
+from schemas.records import Vote
 from schemas.topics import Topic, TopicName
 from streams.events import END, Append, Command, Record, Tick
 from streams.kafka import KafkaLog, KafkaSettings
@@ -20,8 +21,37 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.005
 """How often time passes for the machine when nothing arrives."""
+PULSE_S = 1.0
+PULSE_ANSWER_S = 2.0
+"""A shard that takes longer to answer counts as away."""
 VOTES_TAIL = 64
 """So many votes before the end are read again for digests that no manifest names yet."""
+
+
+class Pulse:
+    """Asks every shard every second whether it is there, in a thread of its own."""
+
+    def __init__(self, reader: ShardReader, shards: int, stop: threading.Event) -> None:
+        self._reader = reader
+        self._shards = shards
+        self._stop = stop
+        self.all_up = True
+
+    def start(self) -> None:
+        """Begin to ask."""
+        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PULSE_S):
+            try:
+                for shard in range(self._shards):
+                    self._reader.status(shard, deadline_s=PULSE_ANSWER_S)
+            except ParsecError as exc:
+                if self.all_up:
+                    log.warning("a shard is away, so that no lane is timed out: %s", exc)
+                self.all_up = False
+            else:
+                self.all_up = True
 
 
 class SequencerService:
@@ -38,9 +68,11 @@ class SequencerService:
         # `members` counts only what is committed: the group refuses the join of a member that was replaced.
         kafka = KafkaLog(self._settings, committed_only=True)
         reader = ShardReader(self._shards, anchor=self._genesis.hash)
+        pulse = Pulse(reader, self._shards, stop)
         try:
             machine = Sequencer(newest_tip(kafka, reader, self._shards, self._genesis), self._shards, self._pace)
             kafka.follow(self._positions(kafka, machine))
+            pulse.start()
             log.info("sequencer starts at epoch %d", machine.tip.epoch)
             while not stop.is_set():
                 for fetched in kafka.poll(TICK_S):
@@ -49,8 +81,10 @@ class SequencerService:
                     except UndecodableRecord as exc:
                         log.warning("skipped %s at %d: %s", fetched.topic.name, fetched.offset, exc)
                         continue
+                    if isinstance(record, Vote):
+                        reader.set_address(record.shard, record.address)
                     self._take(kafka, machine.step(Record(fetched.topic, fetched.offset, record, fetched.value)))
-                tick = Tick(time.time_ns() // 1_000_000, time.monotonic() * 1000, os.urandom(32))
+                tick = Tick(time.time_ns() // 1_000_000, time.monotonic() * 1000, os.urandom(32), pulse.all_up)
                 self._take(kafka, machine.step(tick))
                 kafka.acknowledged()
         finally:

@@ -173,7 +173,7 @@ class Audit:
         self, block: Block, rank: int, outcome: LaneOutcome, listed: Sequence[Listed], items: Sequence[Item]
     ) -> Walk:
         """Run a committed lane on the serial state."""
-        walk, carried = Walk(self._machine, block), frozenset(outcome.carried)
+        walk, carried = Walk(self._machine, block, self._rules.parked_ms_max), frozenset(outcome.carried)
         if list_digest(list(items)) != outcome.list_digest:
             raise Difference(f"epoch {self._tip.epoch}, lane {rank}: the list that ran is not the one on the log")
         for position, (entry, item) in enumerate(zip(listed, items, strict=True)):

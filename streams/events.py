@@ -94,6 +94,8 @@ class Tick(NamedTuple):
     """Monotonic clock, for time-outs."""
     randomness: bytes
     """32 bytes."""
+    shards_up: bool = True
+    """Whether all shards answered lately."""
 
 
 Event = Assigned | Record | Acknowledged | Answer | Tick

@@ -13,7 +13,7 @@ from .options import configured, json_option
 @click.command
 @configured()
 @click.option("--payments", type=click.IntRange(1), default=5_000, show_default=True, help="Payments in each round.")
-@click.option("--swaps", type=click.IntRange(0), default=400, show_default=True, help="Swaps in one pool in each round.")
+@click.option("--swaps", type=click.IntRange(0), default=400, show_default=True, help="Swaps in each round.")
 @click.option("--scramble", is_flag=True, help="Choose partitions at random instead of by what transactions touch.")
 @click.option("--keep", is_flag=True, help="Leave the data behind.")
 @json_option

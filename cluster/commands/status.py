@@ -50,7 +50,7 @@ def lines_of(status: Status) -> list[str]:
             f"last manifest {_ago(status.age_ms)} ago  lag {_bold(status.lag)}"),
         (
             f"last {rates.window_s:g} s: {_bold(f'{rates.transactions_per_s:.1f}')} transactions/s  "
-            f"{rates.epochs_per_s:.1f} epochs/s  {rates.included} included  {rates.rejected} rejected  gas {rates.gas}"),
+            f"{rates.epochs_per_s:.1f} epochs/s  {rates.included} included  {rates.rejected} rejected"),
         (
             f"conflicts: {rates.carried_per_100:.1f} carried per 100  {rates.stale} stale reads  "
             f"{rates.lost} lost keys  {rates.aborted} of {rates.lanes} lanes aborted  {rates.exclusions} exclusions"),

@@ -116,7 +116,7 @@ class _Scenario:
         self._scramble = scramble
         self._payments = payments
         self._swaps = swaps
-        # A transaction that waits for its nonce does so in the window, and may wait for all others in it.
+        # The file that the services read is made of this traffic, so the rules cannot be read from it yet.
         self._traffic = Traffic(Rules(parked_ms_max=PARKED_MS_MAX), 2 * (payments + swaps))
         self._killed: set[str] = set()
 

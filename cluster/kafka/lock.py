@@ -57,6 +57,11 @@ class FileLock:
             raise ValueError(f"{self._path} is not locked by this process")
         return self._fd
 
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._fd is not None
+
     def acquire(self, timeout_s: float = 0.0, *, outwait_living: bool = True) -> None:
         """Take the lock, waiting for at most `timeout_s` seconds.
 

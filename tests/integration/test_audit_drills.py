@@ -149,7 +149,7 @@ def transaction(sender: LocalAccount, number: int, nonce: int, value: int = 0) -
     if value or nonce % 4 == 3:
         return sign_transfer(sender, to=bytes(19) + bytes([number]), value=value or 1, **rest)  # type: ignore[arg-type]  # the names are its parameters
     data = INCREMENT if nonce % 4 else SET + number.to_bytes(32, "big") + nonce.to_bytes(32, "big")
-    return sign_transfer(sender, to=STORE, value=0, data=data, gas_limit=150_000, **rest)  # type: ignore[arg-type]  # as above
+    return sign_transfer(sender, to=STORE, value=0, data=data, gas_limit=150_000, **rest)
 
 
 def await_receipts(settings: KafkaSettings, count: int) -> None:

@@ -216,8 +216,9 @@ class Replay:
         except Poison as exc:
             raise Violation("poison", f"epoch {tip.epoch}: {entry} is executed") from exc
         if isinstance(answer, Waits) and entry.expired:
-            return Rejected(
-                reason=f"nonce {item.nonce} is ahead of the account's and the missing ones did not come in time"), view
+            return Rejected(reason=(
+                f"nonce {item.nonce} is ahead of the account's, which is {answer.nonce}, and the missing ones did not "
+                f"come within {tip.rules.parked_ms_max} ms")), view
         return answer, view
 
     def ancestor(self, number: int) -> bytes:

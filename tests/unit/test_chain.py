@@ -7,7 +7,7 @@ import pytest
 
 from schemas.chain import ANCESTORS, Tip, carries_from
 from schemas.codec import CODEC
-from schemas.records import Input, Origin, ShardDigest, Slice
+from schemas.records import FirstCut, Input, Origin, ShardDigest, Slice
 from tests.chains import RULES, A, B, accepted, after, came_to, excluding, genesis, lane, manifest, opened
 
 
@@ -112,6 +112,8 @@ def test_carries_are_pending_by_origin_until_a_lane_with_them_commits() -> None:
     done = after(tip, manifest(tip, (came_to(A, included=4),)))
     assert [waiting.pending for waiting in done.inputs] == [(), ()]
     assert [carries_from(waiting) for waiting in done.inputs] == [3, 10]
+    stays = after(tip, manifest(tip, (came_to(A, included=3, carried=(0,), accepted=(accepted(1, 7, (1, 0, 1)),)),)))
+    assert (carries_from(stays.inputs[1]), stays.inputs[1].carries_end) == (7, 10)
 
 
 def test_a_parked_transaction_expires_by_the_manifests_clock() -> None:
@@ -130,6 +132,7 @@ def test_strikes_count_exclusions_in_a_row() -> None:
         tip = after(tip, manifest(tip, (None,) * len(tip.cut), (lane(A, Slice(partition=0, low=0, high=4), joined=number),)))
         tip = after(tip, excluding(tip, 0))
     assert tip.inputs[0].strikes == 3
+    assert tip.inputs[0].first_cuts == (FirstCut(end=4, epoch=1),)
     single = (lane(A, Slice(partition=0, low=0, high=1), joined=5),)
     tip = after(tip, manifest(tip, (None,), single))
     tip = after(tip, manifest(tip, (came_to(A, included=1),), (lane(A, Slice(partition=0, low=1, high=4), joined=5),)))

@@ -20,12 +20,12 @@ from schemas.chain import Tip
 from schemas.codec import RECORDS, schema_name, schema_text
 from schemas.errors import ConfigurationError, InvariantViolation, Unavailable
 from schemas.genesis import DEVELOPMENT_ACCOUNTS, Genesis, default_genesis
-from schemas.records import Accepted, Exclusion, Input, LaneOutcome, Manifest, Receipt
+from schemas.records import Accepted, Attempt, Exclusion, Input, LaneOutcome, Manifest, Receipt
 from schemas.rules import Rules
 
 RULES = Genesis.parse(default_genesis()).rules
 TO = "0x" + DEVELOPMENT_ACCOUNTS[1].hex()
-ATTEMPT = bytes(16)
+ATTEMPT = Attempt(bytes(16))
 
 
 @pytest.fixture(autouse=True)
@@ -318,7 +318,7 @@ def lane(included: int, rejected: int = 0, carried: tuple[int, ...] = ()) -> Lan
 
 def test_rates_count_each_epoch_of_the_window_once() -> None:
     second = closed(3, 95_000, lane(30, 10, (4, 5)), None)
-    recent = [
+    recent: list[Manifest | Exclusion] = [
         closed(2, 80_000, lane(1_000)),  # too old
         Exclusion(epoch=2, previous=bytes(32), lanes=(1,)),
         second,

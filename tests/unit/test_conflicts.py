@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from schemas.records import Prepare, Vote
+from schemas.records import Attempt, Prepare, Slice, Vote
 from stateshards.voting import Shard
-from tests.chains import A, B
+from tests.chains import A, B, lane
 from tests.unit.test_voting import Bench, K, both, prepare, votes
 
 TOUCHES: Final[dict[str, dict[str, Any]]] = {
@@ -85,7 +85,21 @@ def test_no_line_can_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_lowest_rank_that_changes_a_key_wins_it() -> None:
-    """Not the last one."""
+    """Not the last one, nor one that only reads it."""
+    third = Attempt(b"c" * 16)
+    bench = Bench(partitions=4)
+    bench.opens(*(
+        lane(attempt, Slice(partition=partition, low=0, high=0))
+        for partition, attempt in enumerate((Attempt(b"r" * 16), A, B, third))))
+    bench.gets(prepare(Attempt(b"r" * 16), reads={K: 0}))
+    bench.gets(prepare(A, writes={K: b"\1"}))
+    bench.gets(prepare(B, writes={K: b"\2"}))
+    (vote,) = votes(bench.gets(prepare(third, reads={K: 0})))
+    assert [judged.lost_ranks for judged in vote.lanes] == [(), (), (1,), (1,)]
+
+
+def test_a_key_that_is_read_and_written_is_named_twice() -> None:
+    """Once by each of its indexes."""
     bench = Bench()
     bench.opens(*both())
     bench.gets(prepare(B, writes={K: b"\1"}, reads={K: 0}))

@@ -275,6 +275,17 @@ def test_a_re_run_that_leaves_what_was_reserved_is_carried() -> None:
     assert outcome.accepted[0].parked_ms is None
 
 
+def test_a_re_run_that_writes_what_was_not_reserved_as_written_is_carried() -> None:
+    """Although it reads nothing new."""
+    bench = Bench(state={slot(2): b"\1"})
+    bench.holds(0, toy("branch", 0, 2, 3, 4))
+    bench.opens(cut(0, 1))
+    bench.votes(prepare=bench.prepared(), stale={slot(2): Entry(b"\2", version(0, merged=True))})
+    assert bench.answers() == []
+    bench.acknowledges(Revision, Carry)
+    assert bench.outcome().carried == (0,)
+
+
 def test_what_lost_is_carried_to_the_lane_that_won() -> None:
     """With its origin, its bytes and what it touched."""
     bench = Bench()
@@ -412,6 +423,15 @@ def test_dead_letters_tell_what_cannot_be_decoded_or_is_skipped() -> None:
     assert [letter.reason for letter in bench.take(DeadLetter)] == ["skipped"]
     (prepare,) = [append.record for append in bench.acknowledges(Prepare)]
     assert prepare.receipts[0].reason.startswith("skipped")
+
+
+def test_receipts_count_from_the_start_of_the_lane() -> None:
+    """Only what is included has a place; a rejected transaction in between has none."""
+    bench = Bench()
+    bench.holds(0, toy("set", 0, 1), Refused("sig", b"d", keccak(b"d"), dead=False), toy("sum", 1, 1, 2, 3))
+    bench.opens(cut(0, 3))
+    places = [(r.status, r.transaction_index, r.gas_used, r.cumulative_gas) for r in bench.prepared().receipts]
+    assert places == [("success", 0, 3, 3), ("rejected", None, 0, 0), ("success", 1, 9, 12)]
 
 
 def test_holes_count_for_nothing() -> None:

@@ -57,8 +57,8 @@ def revision(attempt: Attempt, epoch: int = 1, *, writes: dict[bytes, bytes] | N
 class Bench:
     """One shard, and the chain that it follows."""
 
-    def __init__(self, entries: dict[bytes, bytes] | None = None) -> None:
-        self.chain = Chain(genesis())
+    def __init__(self, entries: dict[bytes, bytes] | None = None, *, partitions: int = 2) -> None:
+        self.chain = Chain(genesis(partitions))
         entries = entries or {}
         start = ShardDigest(shard=0, epoch=0, digest=chained(START, 0, entries))
         self.store = MemoryStore(
