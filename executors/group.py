@@ -48,7 +48,8 @@ class GroupMember:
         if instance:
             options["group.instance.id"] = f"{settings.prefix}{instance}"
         self._consumer = Consumer(options)
-        self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def poll(self) -> frozenset[int] | None:
         """The partitions if the group has given them out anew since the last call."""

@@ -19,7 +19,7 @@ class StateView(Protocol):
     """
 
     def read(self, key: StateKey) -> bytes:
-        """The value now, with what this transaction and the earlier ones of its list changed; empty if there is none."""
+        """The value now, with what this transaction and earlier ones of its list changed; empty if there is none."""
 
     def write(self, key: StateKey, value: bytes) -> None:
         """Set a value."""

@@ -79,13 +79,14 @@ class ExecutorService:
             for shard, address in shard_addresses(self._kafka, self._own.shards).items():
                 self._reader.set_address(shard, address)
             foresight = Foresight()
-            self._engine = Executor(tip, self._own.shards, PyEvm(self._genesis.rules), foresight.touched, foresight.learn)
+            self._engine = Executor(
+                tip, self._own.shards, PyEvm(self._genesis.rules), foresight.touched, foresight.learn)
             self._kafka.follow(self._engine.positions())
             self._member = member = GroupMember(self._settings, self._own.instance)
             log.info("executor starts at epoch %d", tip.epoch)
             gc.collect()
             gc.freeze()
-            gc.set_threshold(50_000, 20, 50)  # the overlays of an epoch are garbage at once; a scan each 700 objects costs
+            gc.set_threshold(50_000, 20, 50)  # a scan each 700 objects costs more than it frees
             while not stop.is_set():
                 self._turn()
         finally:

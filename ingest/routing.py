@@ -45,10 +45,8 @@ class Router:
         """The partition for a transaction whose routing keys these are, its sender first."""
         now, sender = self._now_s(), keys[0]
         held = self._held.pop(sender, None)
-        if held is not None and now - held[1] < self._hold_s:
-            partition = held[0]
-        else:
-            partition = self._choice(keys)
+        stays = held is not None and now - held[1] < self._hold_s
+        partition = held[0] if held is not None and stays else self._choice(keys)
         self._held[sender] = partition, now
         if len(self._held) > SENDERS_MAX:
             self._held.popitem(last=False)

@@ -214,7 +214,8 @@ class Sequencer:
         patience = SHARD_PATIENCE if self._waits_for_a_shard() else 1
         late = [
             rank for rank in missing
-            if (tick.shards_up and waited > patience * self._timeout_ms(tip.cut[rank])) or self._replaced(tip.cut[rank])]
+            if self._replaced(tip.cut[rank])
+            or (tick.shards_up and waited > patience * self._timeout_ms(tip.cut[rank]))]
         if not late:
             return None
         log.warning("lanes %s of epoch %d are excluded after %.0f ms", late, tip.epoch, waited)

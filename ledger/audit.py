@@ -103,7 +103,7 @@ class Audit:
             *(topics.receipts(s) for s in range(shards)),
         ]
 
-    def run(self, progress: Progress = lambda done, total: None) -> Report:
+    def run(self, progress: Progress = lambda _done, _total: None) -> Report:
         """Execute and compare everything."""
         try:
             while (fetched := self._feed.next(topics.EPOCHS)) is not None:
@@ -123,7 +123,8 @@ class Audit:
         except UndecodableRecord:
             record = None
         record_hash = digest(fetched.value)
-        after = self._tip.after(record, record_hash, fetched.offset) if isinstance(record, Manifest | Exclusion) else None
+        known = isinstance(record, Manifest | Exclusion)
+        after = self._tip.after(record, record_hash, fetched.offset) if known else None
         if after is None:
             self.report.skipped_records += 1
             return
@@ -265,7 +266,8 @@ class Audit:
         """Compare what a shard was told to apply with what the execution gives."""
         kind = Revision if shard in outcome.revised else Prepare
         parts = self._claimed(shard, outcome.attempt, kind)
-        where = f"epoch {self._tip.epoch}, shard {shard}: the {kind.__name__.lower()} of lane {outcome.attempt.hex()[:8]}"
+        name = f"the {kind.__name__.lower()} of lane {outcome.attempt.hex()[:8]}"
+        where = f"epoch {self._tip.epoch}, shard {shard}: {name}"
         if parts is None:
             raise Difference(f"{where} is not on the log")
         writes = {key: value for part in parts for key, value in zip(part.write_keys, part.write_values, strict=True)}

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException, Producer
 
 from schemas import topics
 from schemas.codec import CODEC
-from schemas.errors import QueueFull, Transient, UndecodableRecord, Unavailable
+from schemas.errors import QueueFull, Transient, Unavailable, UndecodableRecord
 from schemas.records import Receipt
 from schemas.topics import TopicName
 from streams.events import Publish

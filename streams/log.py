@@ -86,7 +86,7 @@ class MemoryLog:
         for topic in topics:
             self._positions.pop(topic, None)
 
-    def poll(self, timeout_s: float) -> list[Fetched]:
+    def poll(self, timeout_s: float) -> list[Fetched]:  # noqa: ARG002 - nothing comes later
         """All records that are there."""
         found: list[Fetched] = []
         for topic, at in self._positions.items():

@@ -83,7 +83,8 @@ def test_the_demonstration_again_by_the_specification(tmp_path: Path, engine: Ee
             assert theirs.hash == ours.hash
             assert theirs.status == (1 if ours.status == "success" else 0), ours
             assert theirs.gas_used == ours.gas_used, ours
-            assert [(l.address, l.topics, l.data) for l in theirs.logs] == [(l.address, l.topics, l.data) for l in ours.logs]
+            assert [(log.address, log.topics, log.data) for log in theirs.logs] == [
+                (log.address, log.topics, log.data) for log in ours.logs]
         reader = ShardReader(SHARDS)
         for shard, address in shard_addresses(KafkaLog(settings), SHARDS).items():
             reader.set_address(shard, address)
