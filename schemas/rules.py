@@ -10,7 +10,7 @@ RULES_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What every process has to agree on. In a genesis file `parsec` in `config` sets them, by these names in camelCase."""
+    """What every process has to agree on. In a genesis file `config.parsec` sets them, by these names in camelCase."""
 
     chain_id: int = 52188
     fork: str = "prague"
