@@ -120,9 +120,10 @@ def test_no_orphan(tmp_path: Path, ending: signal.Signals) -> None:
     """The parent ends without a word; so do the guardian, the command, and what the command started."""
     started = "import subprocess, sys; print(subprocess.Popen({!r}).pid, flush=True); __import__('time').sleep(60)"
     parent = textwrap.dedent(f"""
-        import sys, time
+        import signal, sys, time
         from pathlib import Path
         from cluster.guardian import Guarded
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         argv = [sys.executable, "-c", {started.format(_SLEEP)!r}]
         with open({str(tmp_path / "out")!r}, "wb") as out:
             child = Guarded(argv, pid_file=Path({str(tmp_path / "pid")!r}), output=out, grace_s=1)
