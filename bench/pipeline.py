@@ -15,7 +15,7 @@ from cluster.config import load
 from cluster.supervisor import Supervisor
 
 from .load import Load
-from .usage import Usage
+from .usage import Usage, disk_bytes
 from .wallets import Wallet
 from .workloads import WORKLOADS, genesis
 
@@ -58,6 +58,8 @@ def main() -> None:
         generator.measured.first_ms = generator.measured.last_ms = 0
         generator.measured.sent.clear()
         usage = Usage(supervisor)
+        stores = {name: data / name for name in ("kafka", *(f"shard-{n}" for n in range(arguments.shards)))}
+        disk = {name: disk_bytes(folder) for name, folder in stores.items()}
         usage.sample(arguments.sample)
         seconds = generator.run(signed, arguments.rate, arguments.window)
         cpu = usage.seconds()
@@ -73,6 +75,8 @@ def main() -> None:
                 "p50": percentile(latencies, 0.5), "p90": percentile(latencies, 0.9), "p99": percentile(latencies, 0.99),
                 "mean": round(statistics.fmean(latencies), 2) if latencies else 0},
             "cpu_us_per_transaction": {name: round(used / len(signed) * 1e6) for name, used in cpu.items()},
+            "disk_bytes_per_transaction": {
+                name: round((disk_bytes(folder) - disk[name]) / len(signed)) for name, folder in stores.items()},
             "memory_mb": usage.memory_mb(),
             "memory_mb_over_time": usage.samples,
         }, indent=1))

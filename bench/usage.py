@@ -58,3 +58,14 @@ def resident_mb(pid: int) -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files below a folder take on disk; Kafka reserves more for its indexes than it has written."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_blocks * 512 if path.is_file() else 0
+        except OSError:
+            continue
+    return total

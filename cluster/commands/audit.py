@@ -10,7 +10,7 @@ import click
 from cluster.cli import NO
 from cluster.config import Config
 from cluster.pipeline import Pipeline
-from cluster.replay import LedgerLog
+from ledger.replay import LedgerLog
 from schemas.errors import ConfigurationError
 
 from .options import Live, configured, json_option

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from cluster.config import load
-from cluster.replay import LedgerLog
 from cluster.supervisor import Supervisor
 from ledger.feed import Feed
+from ledger.replay import LedgerLog
 from schemas import topics
 from schemas.chain import Tip
 from schemas.codec import CODEC

@@ -13,13 +13,13 @@ import pytest
 from confluent_kafka import Producer
 from eth_account.signers.local import LocalAccount
 
-from cluster.replay import LedgerLog
 from executors.evm import PyEvm
 from ingest.accounts import development_accounts, sign_transfer
 from ingest.producer import TransactionProducer
 from ingest.routing import Router
 from ledger.audit import Audit, Report
 from ledger.feed import Feed
+from ledger.replay import LedgerLog
 from ledger.subscriber import FromEpoch, ReceiptSubscriber
 from schemas import topics
 from schemas.codec import CODEC
@@ -41,6 +41,7 @@ INCREMENT = keccak(b"increment()")[:4]
 SET = keccak(b"set(uint256,uint256)")[:4]
 COUNTED, PAID, SET_BY_EACH = 8, 3, 2
 """Transactions of each kind by each of ten senders; besides, one of each with a nonce that is used."""
+TURNS_MAX = 12
 WAIT_S = 90.0
 ARTIFACT = Path(__file__).parents[2] / "examples" / "contracts" / "artifacts" / "Store.json"
 
@@ -112,15 +113,37 @@ def ran(broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory) -> Iter
         lane_transactions_max=8,  # so little per epoch that all lanes have work in most of them
     ) as supervisor:
         settings, genesis = supervisor.config.settings, supervisor.config.read_genesis()
-        count = send_all(settings, genesis)
-        await_receipts(settings, count)
-        await_rest(settings)
-    log = LedgerLog(KafkaLog(settings), KafkaLog(settings, committed_only=False))
-    try:
-        records, ends = copied(log)
-    finally:
-        log.close()
-    yield Ran(settings=settings, genesis_file=file, genesis=genesis, records=records, ends=ends)
+        sent = 0
+        for turn in range(TURNS_MAX):
+            # Which lanes meet is a matter of time: go on until there is something of each kind to alter.
+            sent += send_all(settings, genesis, turn)
+            await_receipts(settings, sent)
+            await_rest(settings)
+            log = LedgerLog(KafkaLog(settings), KafkaLog(settings, committed_only=False))
+            try:
+                records, ends = copied(log)
+            finally:
+                log.close()
+            found = Ran(settings=settings, genesis_file=file, genesis=genesis, records=records, ends=ends)
+            if has_all(found):
+                break
+    yield found
+
+
+def has_all(ran: Ran) -> bool:
+    """Whether the log has prepares and revisions that count, one that was replaced, and a carry that was accepted."""
+    closed = outcomes(ran)
+    counted = {kind: False for kind in (Prepare, Revision)}
+    replaced = False
+    for kind in counted:
+        for _, part in decoded(ran, TopicName.PREPARES, kind):
+            outcome = closed.get((part.epoch, bytes(part.attempt)))
+            if outcome is not None and part.write_keys:
+                revised = part.shard in outcome.revised
+                counted[kind] |= revised == (kind is Revision)
+                replaced |= revised and kind is Prepare
+    accepted = any(outcome.accepted for outcome in closed.values())
+    return all(counted.values()) and replaced and accepted and sum(len(o.accepted) for o in closed.values()) >= 3
 
 
 class ByNumber(Router):
@@ -130,11 +153,12 @@ class ByNumber(Router):
         return keys[0][0] % self.partitions
 
 
-def send_all(settings: KafkaSettings, genesis: Genesis) -> int:
+def send_all(settings: KafkaSettings, genesis: Genesis, turn: int) -> int:
     """Send everything at once, each sender to its own partition, so that calls of the one counter meet across lanes."""
     senders = development_accounts(10)
     raws: list[tuple[bytes, int]] = []
-    for nonce in range(COUNTED + PAID + SET_BY_EACH):
+    each = COUNTED + PAID + SET_BY_EACH
+    for nonce in range(turn * each, (turn + 1) * each):
         for number, sender in enumerate(senders):
             raws.append((transaction(sender, number, nonce), number))
     raws += [(transaction(sender, number, 0, value=3), number) for number, sender in enumerate(senders[:3])]

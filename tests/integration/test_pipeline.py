@@ -10,13 +10,13 @@ import pytest
 from bench.wallets import Wallet
 from bench.workloads import erc20, genesis
 from cluster.config import load
-from cluster.replay import LedgerLog
 from cluster.supervisor import Supervisor
 from executors.evm import PyEvm
 from ingest.producer import TransactionProducer
 from ingest.routing import Router
 from ledger.audit import Audit, Report
 from ledger.feed import Feed
+from ledger.replay import LedgerLog
 from ledger.subscriber import ReceiptSubscriber
 from streams.kafka import KafkaLog
 from streams.reads import ShardReader
