@@ -99,6 +99,7 @@ class Load:
                 if source in measured.received:
                     measured.twice += 1
                 measured.received[source] = time.perf_counter(), receipt.status
+                self._router.settled(receipt.sender)
                 measured.statuses[receipt.status] = measured.statuses.get(receipt.status, 0) + 1
                 measured.first_ms = measured.first_ms or fetched.timestamp_ms
                 measured.last_ms = max(measured.last_ms, fetched.timestamp_ms)

@@ -102,6 +102,8 @@ class Executor:
         self._learn = learn
         self._offered: dict[int, int] = {}
         self._ahead: set[bytes] = set()
+        self._fetching: set[Read] = set()
+        """Reads ahead of an epoch that are under way."""
 
     # ---- events -------------------------------------------------------------------------------------------------
 
@@ -178,10 +180,19 @@ class Executor:
     def _prefetch(self) -> list[Command]:
         """Ask for what the transactions that have just arrived will touch, while they wait for their cut."""
         ahead, self._ahead = self._ahead, set()
-        return [Read(frozenset(ahead), None)] if ahead else []
+        if not ahead:
+            return []
+        read = Read(frozenset(ahead), None)
+        self._fetching.add(read)
+        return [read]
+
+    def dropped(self, read: Read) -> None:
+        """A read that nobody waits for was not answered."""
+        self._fetching.discard(read)
 
     def _answered(self, read: Read, entries: Mapping[bytes, Entry]) -> None:
         work = self.work
+        self._fetching.discard(read)
         for key, entry in entries.items():
             if not is_blob(key) or entry.value:
                 self._cache(key, entry)
@@ -297,11 +308,16 @@ class Executor:
                 exact.update(self.carries[entry.partition, entry.carry][0].touched)
             else:
                 loose.update(key for key in self._hints(item) if key not in self.cache)
+        loose -= exact
+        for under_way in self._fetching:
+            if not loose.isdisjoint(under_way.keys):
+                work.asked.add(under_way)
+                loose -= under_way.keys
         reads: list[Command] = []
         if exact:
             reads.append(Read(frozenset(exact), work.epoch - 1))
-        if loose - exact:
-            reads.append(Read(frozenset(loose - exact), None))
+        if loose:
+            reads.append(Read(frozenset(loose), None))
         work.asked.update(read for read in reads if isinstance(read, Read))
         return Stage.EXECUTE, reads
 

@@ -193,6 +193,8 @@ class ExecutorService:
                 elif self._engine.wants(read):
                     log.info("read at %s is repeated: %s", read.at, result)
                     self._reads.append(read)
+                else:
+                    self._engine.dropped(read)
         except queue.Empty:
             pass
 

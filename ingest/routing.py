@@ -1,8 +1,8 @@
 """Which partition a transaction goes to: learned from what is used together, and only ever a hint.
 
 A sender keeps its partition while any of its transactions may be in flight, so that they run in the order of their
-nonces. Otherwise a key that much of the recent traffic touches (a pool, a merchant) draws everything that touches it to
-one partition, where it conflicts with nothing. All else is spread by the sender.
+nonces. Otherwise a key that several recent transactions have met in (a pool, a merchant) draws everything that touches
+it to one partition, where it conflicts with nothing. All else is spread by the sender.
 """
 
 import time
@@ -13,8 +13,8 @@ from schemas.hashing import digest
 
 WINDOW = 2_000
 """The hot keys are those of about so many recent transactions."""
-HOT_SHARE = 0.04
-"""A key is hot if more than this share of them touches it."""
+HOT_SHARE = 0.004
+"""A key is hot if more than this share of them touches it, besides those that it sends."""
 SENDERS_MAX = 200_000
 
 
@@ -26,7 +26,7 @@ class Router:
     partitions
         N.
     hold_s
-        For so long after its last transaction a sender keeps its partition.
+        For so long after its last transaction a sender keeps its partition, unless it is told that they are settled.
     now_s
         A monotonic clock.
     """
@@ -35,7 +35,8 @@ class Router:
         self.partitions = partitions
         self._hold_s = hold_s
         self._now_s = now_s
-        self._held: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+        self._held: OrderedDict[bytes, tuple[int, float, int]] = OrderedDict()
+        """By sender: the partition, when it last sent, and how many aren't settled."""
         self._counts: dict[bytes, float] = {}
         self._hot: dict[bytes, int] = {}
         self._load = [0.0] * partitions
@@ -47,15 +48,20 @@ class Router:
         held = self._held.pop(sender, None)
         stays = held is not None and now - held[1] < self._hold_s
         partition = held[0] if held is not None and stays else self._choice(keys)
-        self._held[sender] = partition, now
+        open_ = held[2] if held is not None and stays else 0
+        self._held[sender] = partition, now, open_ + 1
         if len(self._held) > SENDERS_MAX:
             self._held.popitem(last=False)
         self._note(keys, partition)
         return partition
 
     def settled(self, sender: bytes) -> None:
-        """Nothing of a sender is in flight any more: it may move."""
-        self._held.pop(sender, None)
+        """A transaction of a sender has its receipt. When all have, the sender may move."""
+        held = self._held.get(sender)
+        if held is not None and held[2] > 1:
+            self._held[sender] = held[0], held[1], held[2] - 1
+        else:
+            self._held.pop(sender, None)
 
     def _choice(self, keys: Sequence[bytes]) -> int:
         hot = [key for key in keys if key in self._hot]
@@ -65,7 +71,7 @@ class Router:
 
     def _note(self, keys: Sequence[bytes], partition: int) -> None:
         """Count, and twice per window forget half and name the hot keys anew."""
-        for key in keys:
+        for key in keys[1:]:
             self._counts[key] = self._counts.get(key, 0.0) + 1.0
         self._load[partition] += 1.0
         self._seen += 1

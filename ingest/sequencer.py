@@ -215,7 +215,8 @@ class Sequencer:
         late = [
             rank for rank in missing
             if self._replaced(tip.cut[rank])
-            or (tick.shards_up and waited > patience * self._timeout_ms(tip.cut[rank]))]
+            or (tick.shards_up and waited > self.pace.timeout_ms_min
+                and waited > patience * self._timeout_ms(tip.cut[rank]))]
         if not late:
             return None
         log.warning("lanes %s of epoch %d are excluded after %.0f ms", late, tip.epoch, waited)
@@ -358,12 +359,11 @@ class Sequencer:
             idle = expired or (parked if offered == low else [])
             return self._single(partition, waiting, offered, runnable[:1], idle)
         budget = max(1, self.pace.lane_transactions_max // shared)
-        # What has expired is a reason for an epoch, so it has to be in it.
-        return Slice(
-            partition=partition,
-            low=low,
-            high=min(offered, low + budget),
-            carries=tuple((runnable + expired + parked)[: max(1, self.pace.lane_carries_max // shared)]))
+        # What has expired is a reason for an epoch, so it has to be in it. What was carried comes before what is new:
+        # under contention a partition takes no more than it can also commit.
+        carries = (runnable + expired + parked)[: max(1, self.pace.lane_carries_max // shared)]
+        room = max(0, budget - min(len(runnable), len(carries)))
+        return Slice(partition=partition, low=low, high=min(offered, low + room), carries=tuple(carries))
 
     def _single(
         self, partition: int, waiting: Input, offered: int, runnable: list[int], parked: list[int]

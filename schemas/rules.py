@@ -1,6 +1,7 @@
 """The rules: everything that decides a result. They are part of the genesis, never a setting of a process."""
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from .hashing import digest
 
@@ -24,7 +25,7 @@ class Rules:
     """Highest gas limit of a transaction."""
     transaction_bytes_max: int = 131_072
     """Largest signed transaction."""
-    parked_ms_max: int = 10_000
+    parked_ms_max: int = 60_000
     """How long a transaction waits for a missing nonce before it is rejected."""
     nonce_ahead_max: int = 10_000
     """A nonce further ahead of the account's is rejected at once."""
@@ -35,5 +36,11 @@ class Rules:
 
     def hash(self) -> bytes:
         """BLAKE2b-256 over ``name=value`` lines in alphabetical order and the version of the rules."""
-        lines = [f"{field.name}={getattr(self, field.name)!r}" for field in fields(self)]
-        return digest("\n".join(sorted([*lines, f"version={RULES_VERSION}"])).encode())
+        return _hash_of(self)
+
+
+@lru_cache(maxsize=16)
+def _hash_of(rules: Rules) -> bytes:
+    """Every manifest names it, so that it is computed once."""
+    lines = [f"{field.name}={getattr(rules, field.name)!r}" for field in fields(rules)]
+    return digest("\n".join(sorted([*lines, f"version={RULES_VERSION}"])).encode())

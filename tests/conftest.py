@@ -1,10 +1,15 @@
 """The folder of a test sets its marker."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.broker_fixture"]
+# A shell's background jobs ignore SIGINT, and what they start inherits that: then Ctrl-C could not be tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 FOLDERS = ("unit", "simulation", "conformance", "integration", "e2e")
 
 

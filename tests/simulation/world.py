@@ -376,6 +376,7 @@ class World:
         assert isinstance(process.role, Executor)
         if self.rng.random() < 0.1 and not process.role.wants(read):
             process.reads.remove(read)
+            process.role.dropped(read)
             return
         entries: dict[bytes, Entry] = {}
         parts: defaultdict[int, list[bytes]] = defaultdict(list)
