@@ -10,7 +10,6 @@ from functools import partial
 
 from schemas import topics
 from schemas.chain import Tip, carries_from
-from schemas.errors import InvariantViolation
 from schemas.hashing import digest
 from schemas.keys import home, is_blob
 from schemas.records import (
@@ -18,13 +17,11 @@ from schemas.records import (
     Accepted,
     Attempt,
     Carry,
-    DeadLetter,
     Entry,
     Exclusion,
     Join,
     Manifest,
     Offer,
-    Origin,
     Outcome,
     Vote,
     version,
@@ -53,7 +50,6 @@ log = logging.getLogger(__name__)
 
 CACHE_ENTRIES_MAX = 400_000
 """Of the cache, about 100 MB."""
-DEAD_LETTER_BYTES_MAX = 65_536
 
 Hints = Callable[[Item], Iterable[bytes]]
 """The keys that a transaction is expected to touch. Nothing rests on it."""
@@ -350,7 +346,7 @@ class Executor:
             parts = prepares_of(work.epoch, work.attempt, shard, reads[shard], effects)
             appends += [Append(topics.prepares(shard), part) for part in parts]
         work.unacknowledged.update(dict.fromkeys(appends))
-        return Stage.VOTE, [*appends, *self._dead_letters(work)]
+        return Stage.VOTE, [*appends, *work.dead_letters()]
 
     def _base(self, work: LaneWork, position: int, key: bytes) -> bytes:
         """A base read of the first walk; carried transactions read exactly the snapshot of e-1."""
@@ -438,7 +434,7 @@ class Executor:
             if target == listed.partition and listed.carry is not None:
                 self._accept(work, index, target, listed.carry)
             else:
-                appends[Append(topics.carries(target), self._carry(work, index))] = index
+                appends[Append(topics.carries(target), work.carry(index))] = index
         work.unacknowledged.update(appends)
         return Stage.OUTCOME, list(appends)
 
@@ -506,37 +502,6 @@ class Executor:
         work.accepted.append(Accepted(
             partition=target, position=position, origin_epoch=epoch, origin_partition=partition,
             origin_offset=offset, parked_ms=parked_ms))
-
-    def _carry(self, work: LaneWork, index: int) -> Carry:
-        """The record of a transaction that did not commit, with what it touched as a hint."""
-        item, run = work.items[index], work.first.runs[index]
-        if item is None or isinstance(item, Refused) or run is None:
-            raise InvariantViolation(f"position {index} cannot be carried")
-        origin: Origin = work.listed[index].origin
-        return Carry(
-            epoch=work.epoch,
-            attempt=work.attempt,
-            origin_epoch=origin.epoch,
-            origin_partition=origin.partition,
-            origin_offset=origin.offset,
-            hash=item.hash,
-            sender=item.sender,
-            raw=item.raw,
-            touched=tuple(sorted(run.reads | run.writes.keys())),
-        )
-
-    def _dead_letters(self, work: LaneWork) -> list[Command]:
-        """Records that cannot be decoded or are skipped."""
-        letters: list[Command] = []
-        for listed, item in zip(work.listed, work.items, strict=True):
-            dead = isinstance(item, Refused) and item.dead
-            if item is None or not (dead or listed.skip):
-                continue
-            reason = item.reason if isinstance(item, Refused) else "skipped"
-            letters.append(Append(topics.DEADLETTERS, DeadLetter(
-                partition=listed.origin.partition, offset=listed.origin.offset, reason=reason,
-                record=item.raw[:DEAD_LETTER_BYTES_MAX])))
-        return letters
 
     def _outcome(self, work: LaneWork) -> tuple[Stage, list[Command]]:
         """Step 8: once all is acknowledged, append the outcome."""

@@ -2,10 +2,12 @@
 
 from enum import Enum, auto
 
+from schemas import topics
 from schemas.chain import Tip
+from schemas.errors import InvariantViolation
 from schemas.hashing import digest
-from schemas.records import Accepted, Attempt, Entry, LaneOutcome
-from streams.events import Append, Read
+from schemas.records import Accepted, Attempt, Carry, DeadLetter, Entry, LaneOutcome, Origin
+from streams.events import Append, Command, Read
 
 from .effects import Effects, Totals
 from .machine import Block, VirtualMachine
@@ -13,6 +15,8 @@ from .view import Run
 from .walk import Item, Refused, Walk
 
 NO_TRANSACTION = bytes(32)
+DEAD_LETTER_BYTES_MAX = 65_536
+"""So much of a record is kept in a dead letter."""
 
 
 class Stage(Enum):
@@ -78,6 +82,37 @@ class LaneWork:
         """Whether a run of the final walk commits."""
         return run is not None and not run.waits
 
+    def carry(self, index: int) -> Carry:
+        """The record of a transaction that did not commit, with what it touched as a hint."""
+        item, run = self.items[index], self.first.runs[index]
+        if item is None or isinstance(item, Refused) or run is None:
+            raise InvariantViolation(f"position {index} cannot be carried")
+        origin: Origin = self.listed[index].origin
+        return Carry(
+            epoch=self.epoch,
+            attempt=self.attempt,
+            origin_epoch=origin.epoch,
+            origin_partition=origin.partition,
+            origin_offset=origin.offset,
+            hash=item.hash,
+            sender=item.sender,
+            raw=item.raw,
+            touched=tuple(sorted(run.reads | run.writes.keys())),
+        )
+
+    def dead_letters(self) -> list[Command]:
+        """Records that cannot be decoded or are skipped."""
+        letters: list[Command] = []
+        for listed, item in zip(self.listed, self.items, strict=True):
+            dead = isinstance(item, Refused) and item.dead
+            if item is None or not (dead or listed.skip):
+                continue
+            reason = item.reason if isinstance(item, Refused) else "skipped"
+            letters.append(Append(topics.DEADLETTERS, DeadLetter(
+                partition=listed.origin.partition, offset=listed.origin.offset, reason=reason,
+                record=item.raw[:DEAD_LETTER_BYTES_MAX])))
+        return letters
+
     def outcome(self) -> LaneOutcome:
         """What the lane came to (step 8)."""
         return LaneOutcome(
@@ -96,8 +131,3 @@ class LaneWork:
 def list_digest(items: list[Item]) -> bytes:
     """BLAKE2b-256 over the transaction hashes of a list, 32 zero bytes for a hole."""
     return digest(b"".join([NO_TRANSACTION if item is None else item.hash for item in items]))
-
-
-def is_refused(item: Item) -> bool:
-    """Whether an item is wrong whatever the state is."""
-    return isinstance(item, Refused)
