@@ -59,6 +59,8 @@ class Node:
             InFlight(settings.in_flight_max),
             unprotected_allowed=settings.unprotected_allowed,
             timeout_s=settings.produce_timeout_s,
+            receipt_wait_s=settings.receipt_wait_s,
+            waiting_max=max(1, settings.threads // 2),
         )
         return cls(
             rules=rules,

@@ -36,5 +36,7 @@ class GatewaySettings:
     """Whether legacy transactions without a chain id are taken; valid, but replayable from other chains."""
     read_timeout_s: float = 5.0
     """How long a read of state waits for a shard."""
+    receipt_wait_s: float = 0.5
+    """How long a question for the receipt of a transaction in flight may wait for it."""
     produce_timeout_s: float = 30.0
     """How long sending waits for the broker's acknowledgement."""

@@ -3,8 +3,9 @@
 All checks in here are a courtesy to the client: what decides is the epoch that runs the transaction.
 """
 
+import time
 from collections.abc import Sequence
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Protocol
 
 from executors.evm import admit
@@ -15,6 +16,7 @@ from ledger import BlockIndex
 from ledger.assembly import CompleteEpoch
 from schemas.errors import QueueFull
 from schemas.keys import balance_key, code_key, integer, nonce_key
+from schemas.records import Receipt
 from schemas.rules import Rules
 
 from .errors import TransactionRefused
@@ -117,6 +119,10 @@ class Submission:
         Whether legacy transactions without a chain id are taken.
     timeout_s
         How long the broker has to acknowledge.
+    receipt_wait_s
+        How long a question for the receipt of a transaction in flight may wait for it.
+    waiting_max
+        So many questions wait at a time; others are answered at once.
     """
 
     def __init__(
@@ -129,7 +135,11 @@ class Submission:
         *,
         unprotected_allowed: bool,
         timeout_s: float,
+        receipt_wait_s: float = 0.0,
+        waiting_max: int = 1,
     ) -> None:
+        self._receipt_wait_s = receipt_wait_s
+        self._room_to_wait = BoundedSemaphore(waiting_max)
         self._rules = rules
         self._index = index
         self._snapshots = snapshots
@@ -166,6 +176,29 @@ class Submission:
             self.in_flight.remove(transaction.hash)
             raise
         return transaction.hash
+
+    def receipt(self, transaction_hash: bytes) -> Receipt | None:
+        """The receipt of a transaction. For one in flight through this gateway it waits a moment.
+
+        Blocks come only with transactions. A library that asks too early and then waits for the next block would wait
+        for ever, if that block is the one with its transaction and came between its two questions.
+        """
+        found = self._index.receipt(transaction_hash)
+        if found is not None or self.in_flight.find(transaction_hash) is None:
+            return found if found is not None else self._index.receipt(transaction_hash)
+        if not self._room_to_wait.acquire(blocking=False):
+            return None
+        try:
+            deadline = time.monotonic() + self._receipt_wait_s
+            while True:
+                epoch = self._index.latest_epoch
+                found = self._index.receipt(transaction_hash)
+                left_s = deadline - time.monotonic()
+                if found is not None or left_s <= 0:
+                    return found
+                self._index.wait_for_epoch(epoch + 1, left_s)
+        finally:
+            self._room_to_wait.release()
 
     def _check(self, transaction: Transaction) -> None:
         """The rules of admission that need state, on the newest one."""

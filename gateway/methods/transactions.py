@@ -34,8 +34,11 @@ def raw_by_hash(node: Node, transaction_hash: bytes) -> Any:
 
 
 def receipt_by_hash(node: Node, transaction_hash: bytes) -> Any:
-    """The receipt of an included transaction; null if it isn't included. See `parsec_getReceipt` for rejected ones."""
-    receipt = node.index.receipt(transaction_hash)
+    """The receipt of an included transaction; null if it isn't included. See `parsec_getReceipt` for rejected ones.
+
+    For a transaction in flight through this gateway the answer waits up to half a second for it.
+    """
+    receipt = node.submission.receipt(transaction_hash)
     return forms.receipt(receipt) if receipt is not None and receipt.included else None
 
 
