@@ -53,7 +53,6 @@ class Service:
     arguments: list[str]
     process: Guarded | None = None
     started_s: float = 0.0
-    starts: int = 0
     due_s: float = 0.0
     delay_ms: int = RESTART_MS_MIN
     output: IO[bytes] | None = field(default=None, repr=False)
@@ -158,7 +157,6 @@ class Supervisor:
             pass_fds=(self._lock.fileno,),  # the directory is free once the last service has ended
         )
         service.started_s = time.monotonic()
-        service.starts += 1
 
     def environment(self) -> Mapping[str, str]:
         """The configuration as the services read it."""

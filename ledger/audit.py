@@ -75,7 +75,6 @@ class Audit:
         self.report = Report()
         self.state: dict[bytes, bytes] = dict(genesis.entries())
         self._feed = feed
-        self._partitions = partitions
         self._shards = shards
         self._machine = machine
         self._tip = Tip.genesis(genesis.hash, partitions, shards, genesis.rules, genesis.timestamp_ms)
