@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=2_000)
     parser.add_argument("--accounts", type=int, default=10_000)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--settle", type=float, default=0, help="seconds at the same rate before it is measured")
     parser.add_argument("--window", type=int, default=4_000)
     parser.add_argument("--executors", type=int, default=2)
     parser.add_argument("--shards", type=int, default=2)
@@ -49,11 +50,14 @@ def main() -> None:
         "cluster.shards": arguments.shards, "cluster.partitions": arguments.partitions,
         "gateway.enabled": False, "kafka.port": 29092})
     make = WORKLOADS[arguments.workload]
-    warm, signed = list(make(wallets, arguments.warm, 1)), list(make(wallets, arguments.count, 2))
-    with Supervisor(config) as supervisor:
+    warm = list(make(wallets, arguments.warm, 1))  # in the order of sending: each takes the next nonces
+    settling = list(make(wallets, int((arguments.rate or 0) * arguments.settle), 3))
+    signed = list(make(wallets, arguments.count, 2))
+    with Supervisor(config, lasting=True) as supervisor:
         supervisor.start(lambda _: None)
         generator = Load(supervisor.config.settings, arguments.partitions, arguments.shards)
         generator.run(warm, None, arguments.window)
+        generator.run(settling, arguments.rate, arguments.window)
         warmed = set(generator.measured.received)
         generator.measured.first_ms = generator.measured.last_ms = 0
         generator.measured.sent.clear()

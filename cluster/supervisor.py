@@ -72,9 +72,12 @@ class Supervisor:
         What to run. Without ``kafka.bootstrap`` the embedded broker runs too.
     file
         The configuration file, which the services read again for what the environment cannot carry.
+    lasting
+        Whether it is to run for long: then the embedded broker's code is optimised fully, which takes CPU in its first
+        minute.
     """
 
-    def __init__(self, config: Config, file: Path | None = None) -> None:
+    def __init__(self, config: Config, file: Path | None = None, *, lasting: bool = False) -> None:
         self.data = config.cluster.data.absolute()
         genesis = config.cluster.genesis
         # Services and commands run in other directories than this process does.
@@ -83,6 +86,7 @@ class Supervisor:
         self.broker: EmbeddedBroker | None = None
         self.services: dict[str, Service] = {}
         self._file = file
+        self._lasting = lasting
         self._lock = FileLock(self.data / "lock")
 
     # ---- starting -----------------------------------------------------------------------------------------------
@@ -103,7 +107,8 @@ class Supervisor:
             if not self.config.kafka.bootstrap:
                 prepare()
                 report("starting the broker")
-                self.broker = EmbeddedBroker(self.data / "kafka", port=self.config.kafka.port).start()
+                self.broker = EmbeddedBroker(
+                    self.data / "kafka", port=self.config.kafka.port, full_jit=self._lasting).start()
                 kafka = replace(self.config.kafka, bootstrap=self.broker.bootstrap, port=self.broker.port)
                 self.config = replace(self.config, kafka=kafka)
             report(f"topics on {self.config.kafka.bootstrap}")

@@ -136,6 +136,10 @@ class Executor:
         """Whether the open epoch still needs the answer to a read."""
         return self.work is not None and read in self.work.asked
 
+    def awaits(self, append: Append) -> bool:
+        """Whether the open epoch goes on only when an append is acknowledged."""
+        return self.work is not None and append in self.work.unacknowledged
+
     def ahead(self, partition: int) -> int:
         """How many offsets of a partition are held that no committed list held."""
         consumed = self.tip.inputs[partition].consumed

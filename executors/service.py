@@ -151,7 +151,8 @@ class ExecutorService:
                 # A member that was replaced hears of its new partitions; one that only met a broken broker doesn't.
                 self._rejoin_s = float("inf") if joined else time.monotonic() + REJOIN_S
             case Append(topic=topic, record=record):
-                self._kafka.append(topic, CODEC.encode(record), key=_key(record), token=command)
+                token = command if self._engine.awaits(command) else None
+                self._kafka.append(topic, CODEC.encode(record), key=_key(record), token=token)
             case Read():
                 self._reads.append(command)
             case Rejoin():

@@ -94,6 +94,8 @@ class Sequencer:
         self._written_ms = 0.0
         self._opened_ms: float | None = None
         self._cut_ms: float = float("-inf")
+        self.pacing = False
+        """Whether only the least time between two cuts holds the next one back."""
         self._due_ms: float | None = None
         self._epochs: deque[tuple[float, int]] = deque(maxlen=MEASURED_EPOCHS)
         """Durations with the number of transactions listed."""
@@ -262,7 +264,8 @@ class Sequencer:
         cut = self._cut(inputs, now_ms, due)
         if not any(due(part) for lane in cut for part in lane.slices):
             cut = ()
-        if cut and tip.cut and tick.elapsed_ms - self._cut_ms < self.pace.interval_ms:
+        self.pacing = bool(cut and tip.cut and tick.elapsed_ms - self._cut_ms < self.pace.interval_ms)
+        if self.pacing:
             return None
         digests = self._new_digests()
         if not cut and not tip.cut and not self._digests_complete(digests, tick.elapsed_ms):

@@ -129,7 +129,6 @@ class ShardService:
                 continue
             self._step(machine, store, Record(record.topic, record.offset, value, record.value))
         self._announce(machine)
-        self._kafka.acknowledged()
 
     def _step(self, machine: Shard, store: RocksStore, event: Event) -> None:
         self._take(machine.step(event))
@@ -154,7 +153,7 @@ class ShardService:
     def _append(self, command: Append) -> None:
         self._voted_s = time.monotonic()
         key = b"%d-%d" % (command.record.epoch, self._own.shard)
-        self._kafka.append(command.topic, CODEC.encode(command.record), key=key, token=command)
+        self._kafka.append(command.topic, CODEC.encode(command.record), key=key)
 
     def _announce(self, machine: Shard) -> None:
         """Tell the digest of the last epoch, once no other one has followed for a while; the address now and then."""

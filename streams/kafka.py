@@ -105,6 +105,8 @@ class KafkaLog:
         self._began: dict[Topic, int] = {}
         self._acked: list[Acked] = []
         self._in_flight = 0
+        self._awaited = 0
+        """Of those in flight, how many somebody waits for: they have a token."""
         self._failed: KafkaError | None = None
         self._topics: dict[tuple[str, int], Topic] = {}
 
@@ -136,11 +138,11 @@ class KafkaLog:
         self._consumer.resume([self._partition(topic) for topic in topics if topic in self._following])
 
     def poll(self, timeout_s: float) -> list[Fetched]:
-        """The next records. While appends are in flight it waits for their acknowledgements instead."""
+        """The next records. While an acknowledgement is awaited it waits for that instead."""
         if self._producer is not None:
-            self._producer.poll(min(timeout_s, ACK_WAIT_S) if self._in_flight else 0)
+            self._producer.poll(min(timeout_s, ACK_WAIT_S) if self._awaited else 0)
             self._check()
-            if self._in_flight or self._acked:
+            if self._awaited or self._acked:
                 timeout_s = 0
         first = self._consumer.poll(timeout_s)
         if first is None:
@@ -215,9 +217,10 @@ class KafkaLog:
         except BufferError as exc:
             raise QueueFull(f"{self._in_flight} records wait to be sent to the broker") from exc
         self._in_flight += 1
+        self._awaited += token is not None
 
     def acknowledged(self) -> list[Acked]:
-        """The appends that were stored since the last call."""
+        """The appends with a token that were stored since the last call."""
         self._check()
         acked, self._acked = self._acked, []
         return acked
@@ -225,9 +228,10 @@ class KafkaLog:
     def _delivered(self, token: object) -> Callable[[KafkaError | None, Message], None]:
         def note(error: KafkaError | None, message: Message) -> None:
             self._in_flight -= 1
+            self._awaited -= token is not None
             if error is not None:
                 self._failed = error
-            else:
+            elif token is not None:
                 self._acked.append(Acked(token, int(message.offset() or 0)))
 
         return note

@@ -50,7 +50,7 @@ class Log(Protocol):
         headers: Mapping[str, bytes] | None = None,
         token: object = None,
     ) -> None:
-        """Append a record; it is stored once `acknowledged` returns its token.
+        """Append a record; it is stored once `acknowledged` returns its token. Without one nobody waits for that.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class Log(Protocol):
         """
 
     def acknowledged(self) -> list[Acked]:
-        """The appends that were stored since the last call."""
+        """The appends with a token that were stored since the last call."""
 
     def ends(self, topics: Iterable[Topic]) -> dict[Topic, int]:
         """One past the last offset of each topic that a reader of this kind may see."""
@@ -107,10 +107,11 @@ class MemoryLog:
         """Store a record at once."""
         stored = self.topics.setdefault(topic, [])
         stored.append(Fetched(topic, len(stored), key, value, 0, headers or {}))
-        self._acked.append(Acked(token, len(stored) - 1))
+        if token is not None:
+            self._acked.append(Acked(token, len(stored) - 1))
 
     def acknowledged(self) -> list[Acked]:
-        """All appends since the last call."""
+        """All appends with a token since the last call."""
         acked, self._acked = self._acked, []
         return acked
 

@@ -41,7 +41,7 @@ def up(config: Config, file: Path | None, no_gateway: bool, as_json: bool) -> No
     if no_gateway:
         config = replace(config, gateway=replace(config.gateway, enabled=False))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    supervisor = Supervisor(config, file)
+    supervisor = Supervisor(config, file, lasting=True)
     began_s = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ask)
