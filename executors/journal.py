@@ -1,4 +1,6 @@
-"""The accounts of one transaction: read at first use, changed under one undo log, written out at the end.
+"""The state of one transaction: read at first use, changed under one undo log, written out at the end.
+
+All machines share it, so that one revert takes back what any of them changed.
 
 Balance, nonce, code and slot are separate keys, and each is read from the view only when something depends on it, so
 that what the view records is exactly what the transaction depended on. A credit to a balance that nothing reads stays a
@@ -7,23 +9,38 @@ credit and becomes a delta.
 
 from typing import Any, Final
 
-from executors.machine import Log, StateView
+from schemas.errors import InvariantViolation
 from schemas.hashing import EMPTY_CODE_HASH, keccak
 from schemas.keys import (
     StateKey,
     balance_key,
     blob_key,
     code_key,
+    integer,
+    is_entry,
     minimal,
     nonce_key,
-    slot_key,
     storage_key,
 )
 
-from .admission import read_blob
+from .machine import Log, StateView
 
 _ABSENT: Final = object()
 _REFUND: Final = "refund"
+
+
+def read_blob(view: StateView, code_hash: bytes) -> bytes:
+    """The code under a hash that an account has.
+
+    Raises
+    ------
+    InvariantViolation
+        If the state doesn't hold it: code is written together with the hash.
+    """
+    code = view.read(blob_key(code_hash))
+    if not code:
+        raise InvariantViolation(f"no code under its hash 0x{code_hash.hex()}")
+    return code
 
 
 class Journal:
@@ -40,11 +57,11 @@ class Journal:
     def __init__(self, view: StateView) -> None:
         self._view = view
         self.original: dict[StateKey, Any] = {}
-        """What was read from the view: integers, and code hashes as bytes."""
+        """What was read from the view: integers, and code hashes and entries as bytes."""
         self.current: dict[StateKey, Any] = {}
         """What was set."""
         self.credits: dict[StateKey, int] = {}
-        """What was added to balances that weren't known then."""
+        """What was added to balances and entries that weren't known then."""
         self.blobs: dict[bytes, bytes] = {}
         """New code by hash. Not taken back: without an account that has the hash it isn't written."""
         self.transient: dict[tuple[bytes, int], int] = {}
@@ -176,9 +193,30 @@ class Journal:
         """The value of a slot at the start of the transaction."""
         return 0 if address in self.created else self._number(key)
 
-    def slot_at(self, address: bytes, slot: int) -> int:
-        """The value of a slot by its number."""
-        return self.slot(slot_key(address, slot), address)
+    # Entries of machines beside the EVM.
+
+    def entry(self, key: StateKey) -> bytes:
+        """The value of an entry, read if it isn't known."""
+        value: bytes | None = self.current.get(key)
+        if value is None:
+            value = self.original.get(key)
+            if value is None:
+                value = self.original[key] = self._view.read(key)
+            added = self.credits.get(key)
+            if added:
+                value = minimal(integer(value) + added)
+        return value
+
+    def set_entry(self, key: StateKey, value: bytes) -> None:
+        """Set an entry that is known."""
+        self.put(self.current, key, value)
+
+    def add_to_entry(self, key: StateKey, amount: int) -> None:
+        """Add to the integer in an entry without reading it."""
+        if key in self.original or key in self.current:
+            self.put(self.current, key, minimal(integer(self.entry(key)) + amount))
+        elif amount:
+            self.put(self.credits, key, self.credits.get(key, 0) + amount)
 
     # Logs and refunds.
 
@@ -208,14 +246,14 @@ class Journal:
                 self.current[key] = 0
 
     def flush(self) -> None:
-        """Write to the view what differs from what was read, and add what was credited to unknown balances."""
+        """Write to the view what differs from what was read, and add what was added to what isn't known."""
         view, original = self._view, self.original
         for key, value in self.current.items():
             if value == original.get(key, b"" if isinstance(value, bytes) else 0):
                 continue
             if isinstance(value, bytes):
                 view.write(key, value)
-                if value:
+                if value and not is_entry(key):
                     view.write(blob_key(value), self.blobs[value])
             else:
                 view.write(key, minimal(value))
@@ -223,7 +261,8 @@ class Journal:
             if key in self.current:
                 continue  # the value that was set contains it
             if key in original:
-                view.write(key, minimal(original[key] + amount))
+                before = original[key]
+                view.write(key, minimal((integer(before) if isinstance(before, bytes) else before) + amount))
             else:
                 view.add(key, amount)
 

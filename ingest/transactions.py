@@ -87,6 +87,8 @@ class Transaction:
     """Gas charged before the first instruction."""
     floor_gas: int
     """Least gas that the transaction pays for (EIP-7623)."""
+    machine: str = ""
+    """Of a transaction of type 0x50: the machine whose contract it deploys or calls. Empty for the EVM."""
 
 
 def decode(raw: bytes, rules: Rules) -> Transaction:

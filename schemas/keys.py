@@ -11,6 +11,7 @@ key                   bytes                                  value
 ``slot|addr|slot``    ``s`` + address (20) + slot (32)       integer
 ``blob|hash``         ``h`` + code hash (32)                 code, immutable
 ``storage|addr``      ``r`` + address (20)                   ``01`` where the genesis gives storage without code
+``entry|addr|key``    ``m`` + address (20) + key (1 to 128)  what a contract of another machine keeps there
 ====================  =====================================  =================================
 
 An integer is stored big-endian without leading zeros, so that zero is empty. An empty value and a key that was never
@@ -26,7 +27,7 @@ StateKey = NewType("StateKey", bytes)
 
 _NAMES = {
     b"b": "balance", b"n": "nonce", b"c": "code", b"s": "slot", b"h": "blob", b"r": "storage",
-    b"l": "lua", b"w": "wasm"}
+    b"m": "entry"}
 
 
 def balance_key(address: bytes) -> StateKey:
@@ -59,6 +60,16 @@ def storage_key(address: bytes) -> StateKey:
     return StateKey(b"r" + address)
 
 
+def entry_key(address: bytes, key: bytes) -> StateKey:
+    """An entry of a contract of a machine beside the EVM, by the contract's own key."""
+    return StateKey(b"m" + address + key)
+
+
+def is_entry(key: bytes) -> bool:
+    """Whether a key is an entry of a contract of a machine beside the EVM."""
+    return key[:1] == b"m"
+
+
 def is_blob(key: bytes) -> bool:
     """Whether a key is immutable, so that it is left out of conflicts."""
     return key[:1] == b"h"
@@ -89,4 +100,6 @@ def describe(key: bytes) -> str:
     name, rest = _NAMES.get(key[:1], f"0x{key[:1].hex()}"), key[1:]
     if name == "slot":
         return f"slot|0x{rest[:20].hex()}|{hex(int.from_bytes(rest[20:], 'big'))}"
+    if name == "entry":
+        return f"entry|0x{rest[:20].hex()}|0x{rest[20:].hex()}"
     return f"{name}|0x{rest.hex()}"

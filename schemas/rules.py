@@ -15,6 +15,11 @@ class Rules:
 
     chain_id: int = 52188
     fork: str = "prague"
+    """Of Ethereum, from the first block on: ``shanghai``, ``cancun`` or ``prague``."""
+    blobs: bool = False
+    """Whether blob transactions (type 3) are admitted. A log has no blob market; the conformance tools set it."""
+    machines: tuple[str, ...] = ("lua/1", "wasm/1")
+    """The machines beside the EVM, each as name and version."""
     coinbase: bytes = bytes(20)
     """Fee recipient, 20 bytes."""
     base_fee: int = 0

@@ -7,10 +7,10 @@ EIP-3607 (senders with code), EIP-7702 (delegations are no such code), EIP-1559 
 
 from typing import NamedTuple
 
+from executors.journal import read_blob
 from executors.machine import Rejected, StateView, Waits
 from ingest.transactions import Transaction
-from schemas.errors import InvariantViolation
-from schemas.keys import balance_key, blob_key, code_key, integer, nonce_key
+from schemas.keys import balance_key, code_key, integer, nonce_key
 from schemas.rules import Rules
 
 DELEGATION_PREFIX = b"\xef\x01\x00"
@@ -27,20 +27,6 @@ class Admitted(NamedTuple):
 def delegate(code: bytes) -> bytes | None:
     """The address that a delegation names, or None for any other code."""
     return code[3:] if len(code) == 23 and code[:3] == DELEGATION_PREFIX else None
-
-
-def read_blob(view: StateView, code_hash: bytes) -> bytes:
-    """The code under a hash that an account has.
-
-    Raises
-    ------
-    InvariantViolation
-        If the state doesn't hold it: code is written together with the hash.
-    """
-    code = view.read(blob_key(code_hash))
-    if not code:
-        raise InvariantViolation(f"no code under its hash 0x{code_hash.hex()}")
-    return code
 
 
 def admit(transaction: Transaction, rules: Rules, view: StateView) -> Admitted | Rejected | Waits:

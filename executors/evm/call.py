@@ -21,3 +21,5 @@ class Call:
     """Wei per gas, effective. If it is above zero the sender has to be able to pay for the gas."""
     access_list: AccessList = ()
     authorizations: tuple[Authorization, ...] = ()
+    machine: str = ""
+    """A machine beside the EVM, as in a transaction of type 0x50; empty for an ordinary message."""

@@ -7,12 +7,14 @@ EIP-150 (63/64 rule), EIP-161, EIP-170, EIP-211, EIP-684, EIP-1014, EIP-2929, EI
 
 from typing import Final
 
+from executors.machines import MAGIC
 from ingest.admission import INIT_CODE_BYTES_MAX, INIT_CODE_WORD_GAS
 from ingest.rlp import write, write_list
 from schemas.hashing import keccak
 
 from .admission import delegate
 from .code import Code
+from .foreign import deploy, foreign, run_foreign
 from .frame import EMPTY, Frame, Message, World
 from .instructions import (
     COLD_ACCOUNT_GAS,
@@ -47,7 +49,11 @@ def process(state: World, message: Message) -> Frame:
         if message.precompile is not None:
             message.precompile(frame)
         elif message.code is not EMPTY:
-            run(frame, message.code, INSTRUCTIONS)
+            other = foreign(frame) if message.code.bytes.startswith(MAGIC) else None
+            if other is None:
+                run(frame, message.code, INSTRUCTIONS)
+            else:
+                run_foreign(frame, *other, _call_from)
     except VMError as error:
         journal.revert(mark)
         frame.fail(error)
@@ -76,6 +82,49 @@ def process_creation(state: World, message: Message) -> Frame:
     if frame.error is not None:
         journal.revert(mark)
     return frame
+
+
+def process_deployment(state: World, message: Message, machine: str) -> Frame:
+    """Compile and store code of another machine at an address that is free, and run its constructor.
+
+    Parameters
+    ----------
+    message
+        Its data are the RLP of code and arguments.
+    """
+    journal, frame = state.journal, Frame(state, message)
+    mark = journal.mark()
+    journal.create(message.storage_address)
+    if message.value:
+        journal.move(message.sender, message.storage_address, message.value)
+    try:
+        deploy(frame, machine, message.data, _call_from)
+    except VMError as error:
+        journal.revert(mark)
+        frame.fail(error)
+    return frame
+
+
+def _call_from(frame: Frame, address: bytes, data: bytes, value: int, gas: int | None) -> Frame | None:
+    """A call that code of another machine makes. Access to the account is paid for."""
+    state, message = frame.state, frame.msg
+    journal = state.journal
+    code, precompile, delegated = resolve(state, address)
+    if delegated is not None:
+        frame.consume_gas(COLD_ACCOUNT_GAS if state.warm_address(delegated) else WARM_GAS)
+    if value:
+        frame.consume_gas(_VALUE_GAS + (NEW_ACCOUNT_GAS if journal.is_empty(address) else 0))
+    if message.depth >= DEPTH_MAX or (value and journal.balance(message.storage_address) < value):
+        return None
+    most = frame.gas - (frame.gas >> 6)
+    given = most if gas is None else min(gas, most)
+    frame.gas -= given
+    child = process(state, Message(
+        sender=message.storage_address, storage_address=address, code=code,
+        gas=given + (_STIPEND_GAS if value else 0), value=value, data=data, depth=message.depth + 1,
+        is_static=message.is_static, precompile=precompile))
+    frame.gas += child.gas
+    return child
 
 
 def contract_address(creator: bytes, nonce: int) -> bytes:

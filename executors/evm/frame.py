@@ -4,16 +4,16 @@
 attributes under names of py-evm are there for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from executors.machine import Block, Log
+from executors.journal import Journal
+from executors.machine import Block, Log, Machine
 from schemas.keys import slot_key
 from schemas.rules import Rules
 
 from .code import Code, CodeCache
 from .history import HISTORY_ADDRESS, history_slot
-from .journal import Journal
 from .library import Instruction, OutOfGas, VMError
 from .precompiles import PRECOMPILED
 
@@ -25,6 +25,7 @@ class World:
 
     def __init__(
         self, *, rules: Rules, block: Block, journal: Journal, codes: CodeCache, origin: bytes, gas_price: int,
+        machines: Callable[[], Mapping[str, Machine]],
     ) -> None:
         self.journal = journal
         self.codes = codes
@@ -40,7 +41,11 @@ class World:
         self.timestamp = block.timestamp_s
         self.block_number = block.number
         self.mix_hash = block.prevrandao
-        self._block = block
+        self.machines = machines
+        """The machines beside the EVM by name; asked only where a contract of one is called."""
+        self.foreign_depth = 0
+        """So many of their messages are nested at the moment."""
+        self.block = block
 
     @property
     def execution_context(self) -> "World":
@@ -55,7 +60,7 @@ class World:
     def slot(self, address: bytes, slot: int) -> int:
         """The value of a slot. Those of the history contract are virtual: they answer from the chain."""
         if address == HISTORY_ADDRESS:
-            return history_slot(slot, self._block)
+            return history_slot(slot, self.block)
         return self.journal.slot(slot_key(address, slot), address)
 
     def warm_address(self, address: bytes) -> bool:
@@ -94,7 +99,7 @@ class World:
 
     def get_ancestor_hash(self, number: int) -> bytes:
         """Hash of one of the last 256 blocks, zero for any other number."""
-        return self._block.ancestor(number) if self.block_number - 256 <= number < self.block_number else bytes(32)
+        return self.block.ancestor(number) if self.block_number - 256 <= number < self.block_number else bytes(32)
 
     def get_transient_storage(self, address: bytes, slot: int) -> bytes:
         """A slot of transient storage."""

@@ -5,19 +5,22 @@ References
 EIP-1559 (fees), EIP-3529 (refunds), EIP-3651 (warm fee recipient), EIP-7623 (floor), EIP-7702 (delegations).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from executors.journal import Journal
 from executors.machine import (
     Answer,
     Block,
+    Machine,
     Missing,
     Rejected,
     Result,
     StateView,
     Status,
 )
+from executors.machines import load, opened
 from ingest.admission import AccessList, intrinsic_gas
 from ingest.transactions import Authorization, Transaction
 from schemas.errors import InvariantViolation, ParsecError
@@ -26,11 +29,11 @@ from schemas.rules import Rules
 
 from .admission import DELEGATION_PREFIX, Admitted, admit, delegate
 from .call import Call
-from .calls import contract_address, process, process_creation, resolve
+from .calls import contract_address, process, process_creation, process_deployment, resolve
 from .code import Code, CodeCache
+from .foreign import error_data
 from .frame import EMPTY, Frame, Message, World
-from .journal import Journal
-from .library import ContractCreationCollision
+from .library import ContractCreationCollision, Revert
 from .reasons import reason
 
 _CODES_MAX: Final = 1_024
@@ -40,11 +43,32 @@ _DELEGATION_REFUND: Final = 12_500
 
 
 class PyEvm:
-    """The virtual machine in Python."""
+    """The virtual machine in Python.
 
-    def __init__(self, rules: Rules) -> None:
+    Parameters
+    ----------
+    rules
+        Of the chain.
+    machines
+        The machines beside the EVM; by default those that the rules name, loaded when one is needed first.
+    """
+
+    def __init__(self, rules: Rules, machines: Mapping[str, Machine] | None = None) -> None:
         self._rules = rules
+        self._machines = machines
         self._codes = CodeCache(_CODES_MAX)
+
+    def machines(self) -> Mapping[str, Machine]:
+        """The machines beside the EVM, by name.
+
+        Raises
+        ------
+        ConfigurationError
+            One that the rules name isn't installed.
+        """
+        if self._machines is None:
+            self._machines = load(self._rules.machines)
+        return self._machines
 
     def execute(self, transaction: Transaction, block: Block, view: StateView) -> Answer:
         """Run one transaction to its end.
@@ -67,11 +91,13 @@ class PyEvm:
         journal.original[nonce_key(sender)] = transaction.nonce
         journal.original[balance_key(sender)] = admitted.balance
         price = min(transaction.max_fee, rules.base_fee + transaction.max_priority_fee)
-        world = World(rules=rules, block=block, journal=journal, codes=self._codes, origin=sender, gas_price=price)
+        world = World(rules=rules, block=block, journal=journal, codes=self._codes, origin=sender, gas_price=price,
+            machines=self.machines)
         result = _guarded(lambda: _transact(
             world, nonce=transaction.nonce, to=transaction.to, value=transaction.value, data=transaction.data,
             gas_limit=transaction.gas_limit, intrinsic=transaction.intrinsic_gas, floor=transaction.floor_gas,
-            access_list=transaction.access_list, authorizations=transaction.authorizations))
+            access_list=transaction.access_list, authorizations=transaction.authorizations,
+            machine=transaction.machine))
         journal.flush()
         # The code that a creation returned is in the state: a receipt needn't carry it, too.
         return result if result.contract is None else replace(result, output=b"")
@@ -99,11 +125,11 @@ class PyEvm:
                 f"{journal.balance(call.sender)} wei, needs {cost}")
         world = World(
             rules=self._rules, block=block, journal=journal, codes=self._codes, origin=call.sender,
-            gas_price=call.gas_price)
+            gas_price=call.gas_price, machines=self.machines)
         return _guarded(lambda: _transact(
             world, nonce=journal.nonce(call.sender), to=call.to, value=call.value, data=call.data,
             gas_limit=call.gas_limit, intrinsic=intrinsic, floor=floor, access_list=call.access_list,
-            authorizations=call.authorizations))
+            authorizations=call.authorizations, machine=call.machine))
 
 
 def _guarded(run: Callable[[], Result]) -> Result:
@@ -118,7 +144,7 @@ def _guarded(run: Callable[[], Result]) -> Result:
 
 def _transact(
     world: World, *, nonce: int, to: bytes | None, value: int, data: bytes, gas_limit: int, intrinsic: int, floor: int,
-    access_list: AccessList, authorizations: tuple[Authorization, ...],
+    access_list: AccessList, authorizations: tuple[Authorization, ...], machine: str,
 ) -> Result:
     """Buy gas, run the message, and settle.
 
@@ -146,9 +172,9 @@ def _transact(
     created = None
     if to is None:
         created = contract_address(sender, nonce)
-        frame = _creation(world, created, value, data, gas)
+        frame = _creation(world, created, value, data, gas, machine)
     else:
-        frame = _call(world, to, value, data, gas)
+        frame = _call(world, to, value, data, gas, machine)
     # 4.
     gas_used = gas_limit - frame.gas
     gas_used = max(gas_used - min(gas_used // _REFUND_QUOTIENT, journal.refund), floor)
@@ -164,23 +190,35 @@ def _transact(
         logs=tuple(journal.logs.values()), contract=created)
 
 
-def _call(world: World, to: bytes, value: int, data: bytes, gas: int) -> Frame:
+def _call(world: World, to: bytes, value: int, data: bytes, gas: int, machine: str) -> Frame:
+    """The call of a transaction; one that names a machine calls nothing else than a contract of it."""
     journal = world.journal
     journal.warm[to] = True
     code, precompile, delegated = resolve(world, to)
     if delegated is not None:
         journal.warm[delegated] = True
-    return process(world, Message(
-        sender=world.origin, storage_address=to, code=code, gas=gas, value=value, data=data, precompile=precompile))
+    message = Message(
+        sender=world.origin, storage_address=to, code=code, gas=gas, value=value, data=data, precompile=precompile)
+    if machine:
+        found = opened(code.bytes) if delegated is None else None
+        if found is None or found[0] != machine:
+            frame = Frame(world, message)
+            frame.output = error_data(f"0x{to.hex()} is no {machine} contract")
+            frame.fail(Revert())
+            return frame
+    return process(world, message)
 
 
-def _creation(world: World, address: bytes, value: int, init_code: bytes, gas: int) -> Frame:
+def _creation(world: World, address: bytes, value: int, init_code: bytes, gas: int, machine: str) -> Frame:
     journal = world.journal
     journal.warm[address] = True
     if journal.collides(address):
         frame = Frame(world, Message(sender=world.origin, storage_address=address, code=EMPTY, gas=gas))
         frame.fail(ContractCreationCollision())
         return frame
+    if machine:
+        return process_deployment(world, Message(
+            sender=world.origin, storage_address=address, code=EMPTY, gas=gas, value=value, data=init_code), machine)
     return process_creation(world, Message(
         sender=world.origin, storage_address=address, code=Code(init_code), gas=gas, value=value))
 
