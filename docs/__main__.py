@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
@@ -21,7 +22,7 @@ from cluster.cli import COMMANDS
 from cluster.commands import options
 from cluster.config import Config, variable_name
 from cluster.kafka.topics import FOREVER_MS, topic_specs
-from executors import engine
+from executors import engine, gas
 from executors.lane import Stage
 from gateway.errors import CODES, INTERNAL
 from gateway.methods import METHODS, REQUIRED
@@ -251,27 +252,51 @@ def codes_table() -> str:
     return "\n".join([*lines, f"| {INTERNAL} | Anything else: a fault of the gateway. |"])
 
 
+def gas_table() -> str:
+    """What contracts of machines beside the EVM pay."""
+    lines = ["| constant | gas | for |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *_constants("gas")])
+
+
+def gas_limits_table() -> str:
+    """What they are held to besides gas."""
+    lines = ["| constant | limit | of what |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *_constants("limit")])
+
+
+def _constants(kind: str) -> Iterator[str]:
+    """Rows for the constants of the gas schedule, or for its limits."""
+    for name, text in _described(ast.parse(inspect.getsource(gas)).body).items():
+        value = getattr(gas, name)
+        shown = ", ".join(f"{of}: {each:,}" for of, each in value.items()) if isinstance(value, dict) else f"{value:,}"
+        if name.endswith("_MAX") == (kind == "limit"):
+            yield f"| `{name}` | {shown} | {_cell(text)} |"
+
+
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings_table,
     "rules": rules_table,
     "commands": commands_table,
     "methods": methods_table,
     "codes": codes_table,
+    "gas": gas_table,
+    "gas_limits": gas_limits_table,
 }
 """The generated parts by name."""
 
 
 def _attribute_docs(source: str) -> dict[str, dict[str, str]]:
     """The strings under the attributes of all classes of a module."""
-    found: dict[str, dict[str, str]] = {}
-    for kind in ast.parse(source).body:
-        if not isinstance(kind, ast.ClassDef):
-            continue
-        own = found.setdefault(kind.name, {})
-        for item, below in zip(kind.body, kind.body[1:], strict=False):
-            text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else None
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(text, str):
-                own[item.target.id] = inspect.cleandoc(text)
+    return {kind.name: _described(kind.body) for kind in ast.parse(source).body if isinstance(kind, ast.ClassDef)}
+
+
+def _described(body: list[ast.stmt]) -> dict[str, str]:
+    """The strings under the assignments of a class or module."""
+    found = {}
+    for item, below in pairwise(body):
+        text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else None
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(text, str):
+            found[item.target.id] = inspect.cleandoc(text)
     return found
 
 

@@ -25,9 +25,15 @@ DIGESTS: Final[dict[str, Callable[[bytes], bytes]]] = {"keccak256": keccak, "sha
 """By name; each gives 32 bytes."""
 
 
+_POINTS: Final = (b"\x02", b"\x03", b"\x04")
+"""How a key begins: compressed with its parity, or whole. The library takes a third form, hybrid, that others don't."""
+
+
 def _secp256k1(message_hash: bytes, signature: bytes, key: bytes) -> bool:
     """ECDSA; as in Ethereum, s has to be in the lower half."""
     if len(message_hash) != 32 or len(signature) != 64 or int.from_bytes(signature[32:], "big") > HALF_ORDER:
+        return False
+    if key[:1] not in _POINTS:
         return False
     try:
         public = PublicKey(key)

@@ -17,7 +17,6 @@ from schemas.keys import (
     blob_key,
     code_key,
     integer,
-    is_entry,
     minimal,
     nonce_key,
     storage_key,
@@ -27,6 +26,10 @@ from .machine import Log, StateView
 
 _ABSENT: Final = object()
 _REFUND: Final = "refund"
+_GIVEN: Final = b"\x01"
+"""Value of a storage key where the genesis gives storage to an account without code."""
+_DELETED: Final = b"\x02"
+"""How its value begins where contracts were deleted; their number follows."""
 
 
 def read_blob(view: StateView, code_hash: bytes) -> bytes:
@@ -175,7 +178,7 @@ class Journal:
 
     def collides(self, address: bytes) -> bool:
         """Whether a contract can't be created at an address: it has code, a nonce or storage (EIP-684, EIP-7610)."""
-        return bool(self.code_hash(address) or self.nonce(address) or self._view.read(storage_key(address)))
+        return bool(self.code_hash(address) or self.nonce(address) or self._view.read(storage_key(address)) == _GIVEN)
 
     def create(self, address: bytes) -> None:
         """Begin an account for a new contract."""
@@ -192,6 +195,23 @@ class Journal:
     def original_slot(self, key: StateKey, address: bytes) -> int:
         """The value of a slot at the start of the transaction."""
         return 0 if address in self.created else self._number(key)
+
+    def renewed_key(self, address: bytes, key: StateKey) -> StateKey:
+        """Where the value of a slot is in forks that delete contracts for good.
+
+        The slots of a deleted contract stay where they are, since nobody knows which ones there are. One that comes
+        back at its address has its slots under other keys: with the number of deletions at the end.
+        """
+        deletions = self._deletions(address)
+        return StateKey(key + minimal(deletions)) if deletions else key
+
+    def _deletions(self, address: bytes) -> int:
+        """How often a contract at an address was deleted before the transaction."""
+        key = storage_key(address)
+        mark: bytes | None = self.original.get(key)
+        if mark is None:
+            mark = self.original[key] = self._view.read(key)
+        return integer(mark[1:]) if mark[:1] == _DELETED else 0
 
     # Entries of machines beside the EVM.
 
@@ -213,9 +233,11 @@ class Journal:
 
     def add_to_entry(self, key: StateKey, amount: int) -> None:
         """Add to the integer in an entry without reading it."""
+        if not amount:
+            return  # whether the entry is known or not: its zeros in front, if it has some, stay
         if key in self.original or key in self.current:
             self.put(self.current, key, minimal(integer(self.entry(key)) + amount))
-        elif amount:
+        else:
             self.put(self.credits, key, self.credits.get(key, 0) + amount)
 
     # Logs and refunds.
@@ -238,12 +260,17 @@ class Journal:
     def destroy_doomed(self) -> None:
         """Delete the accounts that destroyed themselves; whatever they received since is burned with them."""
         for address in self.doomed:
+            # Only what is known is compared at the end: the nonce of a contract that was there before may not be yet.
+            self.nonce(address)
             self.set_balance(address, 0)
             self.set_nonce(address, 0)
             self.set_code(address, b"")
             prefix = b"s" + address
             for key in [key for key in self.current if key.startswith(prefix)]:
                 self.current[key] = 0
+            if address not in self.created:
+                # It was there before, and may have slots that this transaction knows nothing of.
+                self.current[storage_key(address)] = _DELETED + minimal(self._deletions(address) + 1)
 
     def flush(self) -> None:
         """Write to the view what differs from what was read, and add what was added to what isn't known."""
@@ -253,7 +280,7 @@ class Journal:
                 continue
             if isinstance(value, bytes):
                 view.write(key, value)
-                if value and not is_entry(key):
+                if value and key[:1] == b"c":  # a code hash
                     view.write(blob_key(value), self.blobs[value])
             else:
                 view.write(key, minimal(value))

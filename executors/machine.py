@@ -49,6 +49,8 @@ class Block:
     """32 bytes, from the manifest."""
     ancestor: Callable[[int], bytes]
     """Hash of one of the last 256 blocks by number; 32 zero bytes for any other."""
+    blob_base_fee: int = 1
+    """Wei per blob gas; the lowest there is where blobs aren't sold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

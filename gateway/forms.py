@@ -57,7 +57,11 @@ def block(found: IndexedBlock, roots: BlockRoots, transactions: Sequence[Any], r
 
 
 def transaction(found: Transaction, receipt: Receipt | None = None) -> Json:
-    """A transaction, with its place if it is included."""
+    """A transaction, with its place if it is included.
+
+    One of type 0x50 has the fields of type 2, and `machine`. Libraries that don't know the type take the number as it
+    is, and pass over a field that they don't know; its access list is empty, as they look for one in what has a type.
+    """
     placed = receipt is not None and receipt.block is not None
     form: Json = {
         "blockHash": data_or_none(receipt.block_hash) if receipt else None,
@@ -88,6 +92,8 @@ def transaction(found: Transaction, receipt: Receipt | None = None) -> Json:
     if found.type >= 2:
         form["maxFeePerGas"] = quantity(found.max_fee)
         form["maxPriorityFeePerGas"] = quantity(found.max_priority_fee)
+    if found.machine:
+        form["machine"] = found.machine
     if found.authorizations:
         form["authorizationList"] = [_authorization(entry) for entry in found.authorizations]
     return form

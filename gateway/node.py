@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from ledger import BlockIndex
 from schemas.rules import Rules
+from streams.snapshots import Snapshots, StateReader
 
 from .calls import Calls
 from .moments import Moments
 from .settings import GatewaySettings
-from .state import Snapshots, StateReader
 from .submission import InFlight, Outbox, Submission
 
 

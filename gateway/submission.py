@@ -18,9 +18,9 @@ from schemas.errors import QueueFull
 from schemas.keys import balance_key, code_key, integer, nonce_key
 from schemas.records import Receipt
 from schemas.rules import Rules
+from streams.snapshots import Snapshots
 
 from .errors import TransactionRefused
-from .state import Snapshots
 
 
 class Outbox(Protocol):

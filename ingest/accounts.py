@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.errors import ConfigurationError
+from schemas.hashing import keccak
+
+from .forks import MACHINE
+from .rlp import write, write_list
 
 # A dependency of eth_account raises the limit to 100,000. With that, nested JSON overflows the stack of C and kills the
 # process instead of raising RecursionError.
@@ -144,6 +148,42 @@ def sign_transfer(
         "type": 2, "chainId": chain_id, "nonce": nonce, "to": to, "value": value, "data": data, "gas": gas_limit,
         "maxFeePerGas": max_fee, "maxPriorityFeePerGas": max_priority_fee})
     return bytes(signed.raw_transaction)
+
+
+def sign_for_machine(
+    account: LocalAccount, *, chain_id: int, nonce: int, machine: str, to: bytes | None, value: int = 0,
+    data: bytes = b"", gas_limit: int, max_fee: int, max_priority_fee: int = 0,
+) -> bytes:
+    """Sign a transaction for a contract of a machine beside the EVM.
+
+    Parameters
+    ----------
+    machine
+        Name of the machine, as ``lua``.
+    to
+        The contract, 20 bytes; None to deploy one.
+    value
+        Wei.
+    data
+        The arguments of a call, or what `deployment` gives.
+    max_fee, max_priority_fee
+        Wei per gas.
+
+    Returns
+    -------
+    bytes
+        A signed transaction of type 0x50, whose form is in `ingest.transactions`.
+    """
+    kind = bytes([MACHINE])
+    fields = [write(each) for each in (
+        chain_id, nonce, max_priority_fee, max_fee, gas_limit, machine.encode("ascii"), to or b"", value, data)]
+    signed = account.unsafe_sign_hash(keccak(kind + write_list(fields)))  # type: ignore[arg-type]  # 32 bytes by a name
+    return kind + write_list([*fields, write(signed.v - 27), write(signed.r), write(signed.s)])
+
+
+def deployment(code: bytes, arguments: bytes = b"") -> bytes:
+    """The data of a transaction of type 0x50 that deploys a contract: its code, and what its constructor gets."""
+    return write_list((write(code), write(arguments)))
 
 
 def _local(key: Any) -> LocalAccount:

@@ -32,7 +32,7 @@ AccessList = tuple[tuple[bytes, tuple[int, ...]], ...]
 
 
 def intrinsic_gas(
-    data: bytes, *, creates: bool, access_list: AccessList = (), authorizations: int = 0,
+    data: bytes, *, creates: bool, access_list: AccessList = (), authorizations: int = 0, floored: bool = True,
 ) -> tuple[int, int]:
     """Gas that is due before the first instruction.
 
@@ -44,11 +44,13 @@ def intrinsic_gas(
         Whether the transaction creates a contract.
     access_list, authorizations
         The list, and the number of authorizations.
+    floored
+        Whether the fork has a floor for calldata.
 
     Returns
     -------
     tuple of int
-        What is charged, and the floor under the gas used in the end (EIP-7623).
+        What is charged, and the floor under the gas used in the end (EIP-7623), 0 without one.
     """
     zeros = data.count(0)
     others = len(data) - zeros
@@ -57,7 +59,8 @@ def intrinsic_gas(
         gas += CREATION_GAS + INIT_CODE_WORD_GAS * ((len(data) + 31) >> 5)
     if access_list:
         gas += sum(ACCESS_ADDRESS_GAS + ACCESS_SLOT_GAS * len(slots) for _, slots in access_list)
-    return gas + AUTHORIZATION_GAS * authorizations, TRANSACTION_GAS + TOKEN_FLOOR_GAS * (zeros + 4 * others)
+    floor = TRANSACTION_GAS + TOKEN_FLOOR_GAS * (zeros + 4 * others) if floored else 0
+    return gas + AUTHORIZATION_GAS * authorizations, floor
 
 
 def check_fees(gas_limit: int, max_fee: int, max_priority_fee: int, rules: Rules) -> None:
@@ -78,9 +81,15 @@ def check_fees(gas_limit: int, max_fee: int, max_priority_fee: int, rules: Rules
 
 
 def check_gas(
-    gas_limit: int, data: bytes, *, creates: bool, access_list: AccessList, authorizations: int,
+    gas_limit: int, data: bytes, *, creates: bool, access_list: AccessList, authorizations: int, floored: bool,
+    init_code_bytes_max: int | None = INIT_CODE_BYTES_MAX,
 ) -> tuple[int, int]:
     """Compare the gas limit with what is due in any case, and init code with its largest size.
+
+    Parameters
+    ----------
+    init_code_bytes_max
+        Largest data of a transaction that creates a contract; None where only the size of transactions bounds them.
 
     Returns
     -------
@@ -92,9 +101,10 @@ def check_gas(
     InvalidTransaction
         With the value and the limit.
     """
-    if creates and len(data) > INIT_CODE_BYTES_MAX:
-        raise InvalidTransaction(f"max initcode size exceeded: {len(data)} bytes, limit {INIT_CODE_BYTES_MAX}")
-    gas, floor = intrinsic_gas(data, creates=creates, access_list=access_list, authorizations=authorizations)
+    if creates and init_code_bytes_max is not None and len(data) > init_code_bytes_max:
+        raise InvalidTransaction(f"max initcode size exceeded: {len(data)} bytes, limit {init_code_bytes_max}")
+    gas, floor = intrinsic_gas(
+        data, creates=creates, access_list=access_list, authorizations=authorizations, floored=floored)
     if gas_limit < gas:
         raise InvalidTransaction(f"intrinsic gas too low: gas limit {gas_limit}, needed {gas}")
     if gas_limit < floor:

@@ -4,7 +4,10 @@ What is read::
 
     config.chainId            required
     config.parsec             the other rules, by their names in camelCase
-    config.<fork>Block/Time   every fork up to Prague from the start on (0, or not above the timestamp), none after it
+    config.shanghaiTime       seconds, not above the timestamp; the last one of the three that is there names the fork,
+    config.cancunTime         and those before it have to be there, too; none of them: prague
+    config.pragueTime
+    config.<fork>Block        of earlier forks: 0
     coinbase                  fee recipient
     gasLimit                  what GASLIMIT answers; absent: the default of the rules
     baseFeePerGas             wei; absent: 0
@@ -35,9 +38,11 @@ _ELSEWHERE: Final = {
 _KNOWN: Final = frozenset({
     "config", "alloc", "coinbase", "gasLimit", "baseFeePerGas", "timestamp", "nonce", "extraData", "difficulty",
     "mixHash", "mixhash", "number", "gasUsed", "parentHash", "excessBlobGas", "blobGasUsed"})
+FORKS: Final = ("shanghai", "cancun", "prague")
+"""Those that a chain can have, in their order."""
 _LATER_FORKS: Final = re.compile(r"(osaka|bpo\d+|amsterdam|verkle|ubt)Time")
 _EARLIER_FORKS: Final = re.compile(r"(\w+)(Block|Time)")
-_FORK: Final = "prague"
+_MACHINE: Final = re.compile(r"([a-z0-9_]{1,16})/([0-9A-Za-z.+-]{1,16})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +118,7 @@ class _Reader:
         config = self.table(document.get("config", {}), "config")
         self.unknown(document, _KNOWN, "")
         timestamp = self.number(document, "timestamp", "", 64, 0)
-        rules = self._rules(document, config)
-        self._forks(config, timestamp)
+        rules = self._rules(document, config, timestamp)
         alloc = self.table(document.get("alloc", {}), "alloc")
         accounts = sorted(
             (self._account(key, value) for key, value in alloc.items()), key=lambda account: account.address)
@@ -146,7 +150,7 @@ class _Reader:
             raise ConfigurationError(f"genesis: an object is expected, found {type(document).__name__}")
         return document
 
-    def _rules(self, document: dict[str, Any], config: dict[str, Any]) -> Rules:
+    def _rules(self, document: dict[str, Any], config: dict[str, Any], timestamp: int) -> Rules:
         if "chainId" not in config:
             self.faults.append("config.chainId: missing")
         values: dict[str, Any] = {
@@ -164,27 +168,89 @@ class _Reader:
             elif field is None:
                 known = ", ".join(sorted({*names} - {*_ELSEWHERE}))
                 self.faults.append(f"config.parsec.{name}: no such rule; there are {known}")
-            elif name == "fork":
-                if own[name] != _FORK:
-                    self.faults.append(f"config.parsec.fork: {own[name]!r}; only {_FORK!r} is there")
-            else:
+            elif name == "machines":
+                values[name] = self._machines(own[name])
+            elif name == "blobs":
+                values[name] = self._flag(own[name], "config.parsec.blobs")
+            elif name != "fork":
                 default = 0 if field.default is MISSING else field.default
                 values[field.name] = self.number(own, name, "config.parsec.", 63, default)
         for name, value in values.items():
             if name in ("chain_id", "block_gas_limit", "transaction_gas_max", "transaction_bytes_max") and not value:
                 self.faults.append(f"{name}: has to be above 0")
+        values["fork"] = self._fork(config, own.get("fork"), timestamp)
+        if values.get("blobs") and values["fork"] == FORKS[0]:
+            self.faults.append(f"config.parsec.blobs: the fork {FORKS[0]} has no blobs")
         return Rules(**values)
 
-    def _forks(self, config: dict[str, Any], timestamp: int) -> None:
+    def _fork(self, config: dict[str, Any], named: Any, timestamp: int) -> str:
+        """The fork of the chain: the last one that has begun. It never changes, as no rule does.
+
+        Parameters
+        ----------
+        config
+            With the times and block numbers at which forks begin.
+        named
+            What ``config.parsec`` says, if it does; it may only repeat what the times say.
+        timestamp
+            Of the genesis, seconds.
+        """
         for name, value in config.items():
-            if value is None or not _EARLIER_FORKS.fullmatch(name):
+            if value is None or not _EARLIER_FORKS.fullmatch(name) or name.removesuffix("Time") in FORKS:
                 continue
             if _LATER_FORKS.fullmatch(name):
-                self.faults.append(f"config.{name}: the fork comes after {_FORK}, the latest there is; leave it out")
-                continue
-            start = self.number(config, name, "config.", 64, 0)
-            if start > (timestamp if name.endswith("Time") else 0):
-                self.faults.append(f"config.{name}: {start}; forks up to {_FORK} hold from the start on: set it to 0")
+                self.faults.append(
+                    f"config.{name}: the fork comes after {FORKS[-1]}, the latest there is; leave it out")
+            elif (start := self.number(config, name, "config.", 64, 0)) > (timestamp if name.endswith("Time") else 0):
+                self.faults.append(
+                    f"config.{name}: {start}; forks before {FORKS[0]} hold from the start on: set it to 0")
+        times = {
+            fork: self.number(config, f"{fork}Time", "config.", 64, 0)
+            for fork in FORKS if config.get(f"{fork}Time") is not None}
+        for fork, start in times.items():
+            if start > timestamp:
+                self.faults.append(
+                    f"config.{fork}Time: {start} is after the genesis, at {timestamp}; rules never change within a "
+                    "chain: leave it out, or let it begin with the chain")
+        for earlier, later in pairwise(FORKS):
+            if later in times and earlier not in times:
+                self.faults.append(f"config.{earlier}Time: missing, and config.{later}Time asks for it")
+            elif later in times and times[later] < times[earlier]:
+                self.faults.append(
+                    f"config.{later}Time: {times[later]} is before config.{earlier}Time, {times[earlier]}")
+        fork = max(times, key=FORKS.index) if times else FORKS[-1]
+        if named is None:
+            return fork
+        if named not in FORKS:
+            self.faults.append(f"config.parsec.fork: {named!r}; there are {', '.join(FORKS)}")
+        elif times and named != fork:
+            self.faults.append(f"config.parsec.fork: {named!r}, but the times of the forks say {fork!r}")
+        else:
+            return str(named)
+        return fork
+
+    def _machines(self, value: Any) -> tuple[str, ...]:
+        """The machines beside the EVM."""
+        where = "config.parsec.machines"
+        if not isinstance(value, list):
+            self.faults.append(f"{where}: a list of names with versions, as 'lua/1', is expected, found {value!r}")
+            return ()
+        names = []
+        for each in value:
+            match = _MACHINE.fullmatch(each) if isinstance(each, str) else None
+            if match is None:
+                self.faults.append(
+                    f"{where}: {each!r} is no name with a version, as 'lua/1'; the name has 1 to 16 of a-z, 0-9 and _")
+            elif match[1] in names:
+                self.faults.append(f"{where}: {match[1]} stands there twice")
+            else:
+                names.append(match[1])
+        return tuple(str(each) for each in value)
+
+    def _flag(self, value: Any, where: str) -> bool:
+        if not isinstance(value, bool):
+            self.faults.append(f"{where}: true or false is expected, found {value!r}")
+        return value is True
 
     def _account(self, name: str, value: Any) -> Account:
         where = f"alloc.{name}"
@@ -273,7 +339,7 @@ def default_genesis() -> bytes:
     alloc: dict[str, Any] = {"0x" + address.hex(): {"balance": hex(10**22)} for address in DEVELOPMENT_ACCOUNTS}
     alloc[_HISTORY_ADDRESS] = {"balance": "0x0", "nonce": "0x1", "code": _HISTORY_CODE}
     document = {
-        "config": {"chainId": Rules().chain_id, "pragueTime": 0, "parsec": {}},
+        "config": {"chainId": Rules().chain_id, **{f"{fork}Time": 0 for fork in FORKS}, "parsec": {}},
         "timestamp": "0x0", "gasLimit": hex(Rules().block_gas_limit), "baseFeePerGas": "0x0",
         "coinbase": "0x" + Rules().coinbase.hex(), "alloc": alloc}
     return json.dumps(document, indent=2).encode() + b"\n"

@@ -1,184 +1,126 @@
-"""Addition and multiplication on the curves of BLS12-381, in plain integers.
-
-py_ecc does the same on objects, and takes minutes for the largest multiplication that the gas of one transaction pays
-for; this takes seconds. Pairings and maps to the curve stay with py_ecc.
+"""The contracts on the curve BLS12-381, and the point evaluation of blobs: the adapter of py_arkworks_bls12381.
 
 References
 ----------
-EIP-2537. Formulas in Jacobian coordinates for curves ``y² = x³ + b``: Explicit-Formulas Database, dbl-2009-l,
-add-2007-bl.
+EIP-2537 (sums, products, pairings, maps to the curve), EIP-4844 (point evaluation).
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
+
+from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 
 from .library import G1_DISCOUNTS, G2_DISCOUNTS, Instruction, VMError
 
-_P: Final = 0x1A0111EA397FE69A4B1BA7B6434BACD764774B84F38512BF6730D2A0F6B0F6241EABFFFEB153FFFFB9FEFFFFFFFFAAAB
-_ORDER: Final = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
+_PAIRING_GAS: Final = 37_700
+_PAIR_GAS: Final = 32_600
+_POINT_EVALUATION_GAS: Final = 50_000
+_BLS_MODULUS: Final = 52435875175126190479447740508185965837690552500527637822603658699938581184513
+_FIELD_ELEMENTS: Final = 4_096
+_PADDING: Final = bytes(16)
+"""A coordinate has 48 bytes, and comes in 64."""
+_SECRET: Final = G2Point.from_compressed_bytes(bytes.fromhex(
+    "b5bfd7dd8cdeb128843bc287230af38926187075cbfbefa81009a2ce615ac53d2914e5870cb452d2afaaab24f3499f72"
+    "185cbfee53492714734429b7b38608e23926c911cceceac9a36851477ba4c60b087041de621000edc98edada20c1def2"))
+"""The secret of the KZG ceremony times the generator: all that verifying takes of the trusted setup."""
 
-Element = TypeVar("Element")
-Point = tuple[Element, Element, Element]
-"""Jacobian coordinates; z is zero at infinity."""
-
-Pair = tuple[int, int]
-"""c0 + c1·u with u² = -1."""
+Point = TypeVar("Point", G1Point, G2Point)
 
 
-class Curve(Generic[Element]):
-    """A curve ``y² = x³ + b`` over some field of characteristic p.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group(Generic[Point]):
+    """G1 or G2, as the library has it."""
 
-    Parameters
-    ----------
-    multiply, subtract, double
-        Arithmetic of the field.
-    inverse
-        Of an element other than zero.
-    size
-        Number of coordinates in the prime field of an element.
-    read, write
-        An element from and to its coordinates.
-    b, zero, one
-        Constants.
+    numbers: int
+    """So many coordinates in the prime field has a point."""
+    read: Callable[[bytes], Point]
+    """A point of the group; refuses every other one."""
+    read_outside: Callable[[bytes], Point]
+    """A point of the curve, in the group or not."""
+    write: Callable[[Point], bytes]
+    sum_of_products: Callable[[list[Point], list[Scalar]], Point]
+    """Of points in the group."""
+    map_to: Callable[[bytes], Point]
+    """From a field element, half of the coordinates of a point."""
+
+    @property
+    def point_bytes(self) -> int:
+        """Length of a point in the input of a contract."""
+        return 64 * self.numbers
+
+
+G1: Final[Group[G1Point]] = Group(
+    numbers=2, read=G1Point.from_xy_bytes_be, read_outside=G1Point.from_xy_bytes_unchecked_be,
+    write=G1Point.to_xy_bytes_be, sum_of_products=G1Point.multiexp_unchecked, map_to=G1Point.map_from_fp_be)
+G2: Final[Group[G2Point]] = Group(
+    numbers=4, read=G2Point.from_xy_bytes_be, read_outside=G2Point.from_xy_bytes_unchecked_be,
+    write=G2Point.to_xy_bytes_be, sum_of_products=G2Point.multiexp_unchecked, map_to=G2Point.map_from_fp2_be)
+
+
+def _stripped(data: bytes) -> bytes:
+    """Coordinates without their padding.
+
+    Raises
+    ------
+    VMError
+        If it isn't zero.
     """
-
-    def __init__(
-        self, *, multiply: Callable[[Element, Element], Element], subtract: Callable[[Element, Element], Element],
-        double: Callable[[Element], Element], inverse: Callable[[Element], Element], size: int,
-        read: Callable[[Sequence[int]], Element], write: Callable[[Element], Sequence[int]], b: Element, zero: Element,
-        one: Element,
-    ) -> None:
-        self._multiply = multiply
-        self._subtract = subtract
-        self._double = double
-        self._inverse = inverse
-        self._read = read
-        self._write = write
-        self._b, self._zero, self._one = b, zero, one
-        self.point_bytes = 128 * size
-        self._size = size
-        self.infinity: Point[Element] = (one, one, zero)
-
-    def double(self, point: Point[Element]) -> Point[Element]:
-        """Twice a point."""
-        mul, sub, dbl = self._multiply, self._subtract, self._double
-        x, y, z = point
-        a, b = mul(x, x), mul(y, y)
-        c = mul(b, b)
-        d = mul(x, b)
-        d = dbl(dbl(d))
-        e = sub(dbl(a), sub(self._zero, a))
-        x3 = sub(mul(e, e), dbl(d))
-        return x3, sub(mul(e, sub(d, x3)), dbl(dbl(dbl(c)))), dbl(mul(y, z))
-
-    def add(self, left: Point[Element], right: Point[Element]) -> Point[Element]:
-        """The sum of any two points."""
-        mul, sub, dbl = self._multiply, self._subtract, self._double
-        (x1, y1, z1), (x2, y2, z2) = left, right
-        if z1 == self._zero:
-            return right
-        if z2 == self._zero:
-            return left
-        zz1, zz2 = mul(z1, z1), mul(z2, z2)
-        u1, u2 = mul(x1, zz2), mul(x2, zz1)
-        s1, s2 = mul(mul(y1, z2), zz2), mul(mul(y2, z1), zz1)
-        h, r = sub(u2, u1), dbl(sub(s2, s1))
-        if h == self._zero:
-            return self.double(left) if r == self._zero else self.infinity
-        i = mul(dbl(h), dbl(h))
-        j, v = mul(h, i), mul(u1, i)
-        x3 = sub(sub(mul(r, r), j), dbl(v))
-        return x3, sub(mul(r, sub(v, x3)), dbl(mul(s1, j))), dbl(mul(mul(z1, z2), h))
-
-    def multiply(self, point: Point[Element], scalar: int) -> Point[Element]:
-        """A multiple of a point."""
-        total = self.infinity
-        for bit in f"{scalar:b}":
-            total = self.double(total)
-            if bit == "1":
-                total = self.add(total, point)
-        return total
-
-    def decode(self, data: bytes) -> Point[Element]:
-        """A point of the curve from its encoding, zeros for infinity.
-
-        Raises
-        ------
-        VMError
-            If it is none.
-        """
-        numbers = [int.from_bytes(data[start:start + 64], "big") for start in range(0, self.point_bytes, 64)]
-        if any(number >= _P for number in numbers):
+    parts = []
+    for start in range(0, len(data), 64):
+        if data[start:start + 16] != _PADDING:
             raise VMError("BLS12-381: coordinate not below the field modulus")
-        if not any(numbers):
-            return self.infinity
-        x, y = self._read(numbers[:self._size]), self._read(numbers[self._size:])
-        mul, sub = self._multiply, self._subtract
-        if sub(mul(y, y), mul(mul(x, x), x)) != self._b:
-            raise VMError("BLS12-381: point not on the curve")
-        return x, y, self._one
-
-    def encode(self, point: Point[Element]) -> bytes:
-        """The encoding of a point."""
-        x, y, z = point
-        if z == self._zero:
-            return bytes(self.point_bytes)
-        mul = self._multiply
-        inverse = self._inverse(z)
-        square = mul(inverse, inverse)
-        numbers = (*self._write(mul(x, square)), *self._write(mul(y, mul(square, inverse))))
-        return b"".join(number.to_bytes(64, "big") for number in numbers)
-
-    def check_subgroup(self, point: Point[Element]) -> None:
-        """Refuse points that aren't in the subgroup of prime order.
-
-        Raises
-        ------
-        VMError
-            For such a point.
-        """
-        if self.multiply(point, _ORDER)[2] != self._zero:
-            raise VMError("BLS12-381: point not in the subgroup")
+        parts.append(data[start + 16:start + 64])
+    return b"".join(parts)
 
 
-def _multiply_pairs(left: Pair, right: Pair) -> Pair:
-    (a, b), (c, d) = left, right
-    ac, bd = a * c, b * d
-    return (ac - bd) % _P, ((a + b) * (c + d) - ac - bd) % _P
+def _parsed(read: Callable[[bytes], Any], data: bytes) -> Any:
+    """What a function of the library makes of coordinates.
+
+    Raises
+    ------
+    VMError
+        If it refuses them.
+    """
+    try:
+        return read(_stripped(data))
+    except ValueError as exc:
+        raise VMError(f"BLS12-381: {exc}") from exc
 
 
-def _inverse_pair(pair: Pair) -> Pair:
-    a, b = pair
-    norm = pow(a * a + b * b, -1, _P)
-    return a * norm % _P, -b * norm % _P
+def _padded(coordinates: bytes) -> bytes:
+    return b"".join(_PADDING + coordinates[start:start + 48] for start in range(0, len(coordinates), 48))
 
 
-G1: Final = Curve[int](
-    multiply=lambda left, right: left * right % _P, subtract=lambda left, right: (left - right) % _P,
-    double=lambda number: 2 * number % _P, inverse=lambda number: pow(number, -1, _P), size=1,
-    read=lambda numbers: numbers[0], write=lambda number: (number,), b=4, zero=0, one=1)
-
-G2: Final = Curve[Pair](
-    multiply=_multiply_pairs, subtract=lambda left, right: ((left[0] - right[0]) % _P, (left[1] - right[1]) % _P),
-    double=lambda pair: (2 * pair[0] % _P, 2 * pair[1] % _P), inverse=_inverse_pair, size=2,
-    read=lambda numbers: (numbers[0], numbers[1]), write=lambda pair: pair, b=(4, 4), zero=(0, 0), one=(1, 0))
+def _check_length(data: bytes, expected: int) -> None:
+    if len(data) != expected:
+        raise VMError(f"BLS12-381: {len(data)} bytes of input instead of {expected}")
 
 
-def addition(curve: Curve[Any], gas: int) -> Instruction:
-    """The precompiled contract that adds two points; they may be outside of the subgroup."""
-    size = curve.point_bytes
+def _check_multiple(data: bytes, unit: int) -> int:
+    """How many items there are, at least one."""
+    count, rest = divmod(len(data), unit)
+    if rest or not count:
+        raise VMError(f"BLS12-381: {len(data)} bytes of input, not a multiple of {unit}")
+    return count
+
+
+def addition(group: Group[Point], gas: int) -> Instruction:
+    """The contract that adds two points of the curve; they may be outside of the group."""
+    size = group.point_bytes
 
     def add(frame: Any) -> None:
         data = frame.msg.data
         frame.consume_gas(gas)
-        if len(data) != 2 * size:
-            raise VMError(f"BLS12-381: {len(data)} bytes of input instead of {2 * size}")
-        frame.output = curve.encode(curve.add(curve.decode(data[:size]), curve.decode(data[size:])))
+        _check_length(data, 2 * size)
+        left, right = _parsed(group.read_outside, data[:size]), _parsed(group.read_outside, data[size:])
+        frame.output = _padded(group.write(left + right))
     return add
 
 
-def multiplication(curve: Curve[Any], gas: int, discounts: Sequence[int]) -> Instruction:
-    """The precompiled contract that multiplies points with scalars and adds the products up.
+def multiplication(group: Group[Point], gas: int, discounts: Sequence[int]) -> Instruction:
+    """The contract that multiplies points with scalars and adds the products up.
 
     Parameters
     ----------
@@ -187,25 +129,79 @@ def multiplication(curve: Curve[Any], gas: int, discounts: Sequence[int]) -> Ins
     discounts
         Thousandths of it that are due for each of one, two … products; the last one holds for all more.
     """
-    size = curve.point_bytes
+    size = group.point_bytes
 
     def multiply(frame: Any) -> None:
         data = frame.msg.data
-        count, rest = divmod(len(data), size + 32)
-        if rest or not count:
-            raise VMError(f"BLS12-381: {len(data)} bytes of input, not a multiple of {size + 32}")
+        count = _check_multiple(data, size + 32)
         frame.consume_gas(count * gas * discounts[min(count, len(discounts)) - 1] // 1_000)
-        total = curve.infinity
+        points, scalars = [], []
         for start in range(0, len(data), size + 32):
-            point = curve.decode(data[start:start + size])
-            curve.check_subgroup(point)
-            scalar = int.from_bytes(data[start + size:start + size + 32], "big") % _ORDER
-            total = curve.add(total, curve.multiply(point, scalar))
-        frame.output = curve.encode(total)
+            points.append(_parsed(group.read, data[start:start + size]))
+            scalars.append(Scalar.from_be_bytes_mod_order(data[start + size:start + size + 32]))
+        frame.output = _padded(group.write(group.sum_of_products(points, scalars)))
     return multiply
+
+
+def mapping(group: Group[Point], gas: int) -> Instruction:
+    """The contract that maps a field element to a point of the group."""
+    size = group.point_bytes // 2
+
+    def map_to_group(frame: Any) -> None:
+        data = frame.msg.data
+        frame.consume_gas(gas)
+        _check_length(data, size)
+        frame.output = _padded(group.write(_parsed(group.map_to, data)))
+    return map_to_group
+
+
+def pairing(frame: Any) -> None:
+    """The contract that tells whether the pairings of some points multiply to one."""
+    data = frame.msg.data
+    size = G1.point_bytes + G2.point_bytes
+    count = _check_multiple(data, size)
+    frame.consume_gas(_PAIRING_GAS + _PAIR_GAS * count)
+    left, right = [], []
+    for start in range(0, len(data), size):
+        middle = start + G1.point_bytes
+        left.append(_parsed(G1.read, data[start:middle]))
+        right.append(_parsed(G2.read, data[middle:start + size]))
+    frame.output = GT.pairing_check(left, right).to_bytes(32, "big")
+
+
+def _compressed(data: bytes) -> G1Point:
+    """A point of G1 in 48 bytes; of the encodings of infinity that the library takes only the right one."""
+    point = G1Point.from_compressed_bytes(data)
+    if point.to_compressed_bytes() != data:
+        raise ValueError("more than one way to write a point")
+    return point
+
+
+def point_evaluation(frame: Any) -> None:
+    """The contract that checks a proof that a committed polynomial has a value at a point.
+
+    For a commitment C to a polynomial with value y at z, and a proof W: ``e(C - y, 1) = e(W, s - z)``.
+    """
+    frame.consume_gas(_POINT_EVALUATION_GAS)
+    data = frame.msg.data
+    if len(data) != 192:
+        raise VMError(f"point evaluation: {len(data)} bytes of input instead of 192")
+    versioned_hash, commitment = data[:32], data[96:144]
+    if versioned_hash != b"\x01" + hashlib.sha256(commitment).digest()[1:]:
+        raise VMError("point evaluation: the commitment is not of the hash")
+    try:
+        z, y = Scalar.from_be_bytes(data[32:64]), Scalar.from_be_bytes(data[64:96])
+        value = _compressed(commitment) - G1Point() * y
+        proof = _compressed(data[144:])
+    except ValueError as exc:
+        raise VMError(f"point evaluation: {exc}") from exc
+    if not GT.pairing_check([value, -proof], [G2Point(), _SECRET - G2Point() * z]):
+        raise VMError("point evaluation: the proof is wrong")
+    frame.output = _FIELD_ELEMENTS.to_bytes(32, "big") + _BLS_MODULUS.to_bytes(32, "big")
 
 
 CONTRACTS: Final[dict[int, Instruction]] = {
     0x0B: addition(G1, 375), 0x0C: multiplication(G1, 12_000, G1_DISCOUNTS),
-    0x0D: addition(G2, 600), 0x0E: multiplication(G2, 22_500, G2_DISCOUNTS)}
+    0x0D: addition(G2, 600), 0x0E: multiplication(G2, 22_500, G2_DISCOUNTS),
+    0x0F: pairing, 0x10: mapping(G1, 5_500), 0x11: mapping(G2, 23_800)}
 """By the last byte of their address."""

@@ -27,7 +27,6 @@ from .instructions import (
 from .interpreter import run
 from .library import Instruction, OutOfGas, ReservedBytesInCode, VMError
 from .opcodes import CALL, CALLCODE, CREATE, CREATE2, DELEGATECALL, STATICCALL
-from .precompiles import PRECOMPILED
 
 DEPTH_MAX: Final = 1_024
 CODE_BYTES_MAX: Final = 24_576
@@ -145,11 +144,11 @@ def resolve(state: World, address: bytes) -> tuple[Code, Instruction | None, byt
         Its code, or that of the account that it delegates to; a precompiled contract instead, which delegations don't
         reach; and the account that it delegates to.
     """
-    precompile = PRECOMPILED.get(address)
+    precompile = state.precompiles.get(address)
     if precompile is not None:
         return EMPTY, precompile, None
     code = state.code_of(address)
-    target = delegate(code.bytes)
+    target = delegate(code.bytes) if state.fork.delegations else None
     return (code, None, None) if target is None else (state.code_of(target), None, target)
 
 
@@ -157,11 +156,11 @@ def _access(frame: Frame, address: bytes) -> tuple[Code, Instruction | None]:
     """Pay for the access to an account that is called, and to the one that it delegates to."""
     state = frame.state
     frame.consume_gas(COLD_ACCOUNT_GAS if state.warm_address(address) else WARM_GAS)
-    precompile = PRECOMPILED.get(address)
+    precompile = state.precompiles.get(address)
     if precompile is not None:
         return EMPTY, precompile
     code = state.code_of(address)
-    target = delegate(code.bytes)
+    target = delegate(code.bytes) if state.fork.delegations else None
     if target is None:
         return code, None
     frame.consume_gas(COLD_ACCOUNT_GAS if state.warm_address(target) else WARM_GAS)
@@ -297,7 +296,8 @@ def _run_creation(frame: Frame, value: int, start: int, size: int, salt: int | N
         frame.stack.append(0)  # with all the gas that the creation would have got
         return
     child = process_creation(state, Message(
-        sender=creator, storage_address=address, code=Code(init_code), gas=gas, value=value, depth=message.depth + 1))
+        sender=creator, storage_address=address, code=state.codes.analysed(init_code), gas=gas, value=value,
+        depth=message.depth + 1))
     frame.gas += child.gas
     if child.error:
         frame.return_data = child.output

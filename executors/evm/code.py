@@ -9,7 +9,8 @@ remaining gas.
 import re
 from typing import Any, Final
 
-from .opcodes import FIXED_GAS, INLINE, STACK
+from .forks import Fork
+from .opcodes import FIXED_GAS, INLINE
 
 STACK_LIMIT: Final = 1024
 
@@ -57,12 +58,21 @@ class Block:
 
 
 class Code:
-    """The code of a contract with its blocks, shared by all frames that run it."""
+    """The code of a contract with its blocks, shared by all frames that run it.
 
-    __slots__ = ("_blocks", "_destinations", "bytes", "targets")
+    Parameters
+    ----------
+    code
+        The bytes.
+    fork
+        Knows which of them are instructions.
+    """
 
-    def __init__(self, code: bytes) -> None:
+    __slots__ = ("_blocks", "_destinations", "_stack", "bytes", "targets")
+
+    def __init__(self, code: bytes, fork: Fork) -> None:
         self.bytes = code
+        self._stack = fork.stack
         self.targets: dict[int, Block] = {}
         """Blocks that were jumped to, by position."""
         self._blocks: dict[int, Block] = {}
@@ -86,7 +96,7 @@ class Code:
 
     def _build(self, position: int) -> Block:
         """Decode from a position to the end of its block."""
-        code, size = self.bytes, len(self.bytes)
+        code, size, stack = self.bytes, len(self.bytes), self._stack
         steps: list[Step] = []
         first = position
         gas = height = lowest = highest = 0
@@ -94,7 +104,7 @@ class Code:
             opcode = code[position] if position < size else _STOP
             if opcode == _JUMPDEST and position != first:
                 break
-            effect = STACK.get(opcode)
+            effect = stack.get(opcode)
             if effect is None:
                 steps.append((_INVALID, opcode))
                 break
@@ -133,17 +143,22 @@ def _add(steps: list[Step], opcode: int, data: bytes, position: int) -> None:
 class CodeCache:
     """Analysed codes by hash; the least recently used go first."""
 
-    __slots__ = ("_codes", "_limit")
+    __slots__ = ("_codes", "_fork", "_limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, fork: Fork) -> None:
         self._codes: dict[bytes, Code] = {}
         self._limit = limit
+        self._fork = fork
+
+    def analysed(self, code: bytes) -> Code:
+        """The analysis of a code that runs once."""
+        return Code(code, self._fork)
 
     def find(self, code_hash: bytes, code: bytes) -> Code:
         """The analysis of a code whose Keccak-256 is known."""
         found = self._codes.pop(code_hash, None)
         if found is None:
-            found = Code(code)
+            found = Code(code, self._fork)
             if len(self._codes) >= self._limit:
                 del self._codes[next(iter(self._codes))]
         self._codes[code_hash] = found  # the dictionary keeps insertion order: the last is the most recently used

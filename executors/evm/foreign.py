@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from executors import crypto, gas
-from executors.machine import Halt, InvalidCode, LimitExceeded, Log, Message, OutOfGas, Reverted
+from executors.machine import Halt, InvalidCode, LimitExceeded, Log, Machine, Message, OutOfGas, Reverted
 from executors.machines import contained, opened
 from ingest.rlp import Item, NotCanonical, read_list
 from schemas.keys import StateKey, entry_key
@@ -17,7 +17,6 @@ from . import library
 from .frame import Frame
 from .library import Revert, VMError
 
-_STIPEND: Final = 2_300
 _ERROR: Final = bytes.fromhex("08c379a0")
 """Selector of ``Error(string)``."""
 
@@ -176,9 +175,7 @@ def run_foreign(frame: Frame, name: str, code: bytes, call_from: CallFrom, *, cr
         If it ends without success.
     """
     state = frame.state
-    machine = state.machines().get(name)
-    if machine is None:
-        raise MachineHalt(f"this chain has no machine {name!r}; it has {', '.join(sorted(state.machines()))}")
+    machine = _machine(frame, name)
     if state.foreign_depth >= gas.DEPTH_MAX:
         raise MachineHalt(f"more than {gas.DEPTH_MAX} nested messages of machines beside the EVM")
     state.foreign_depth += 1
@@ -206,14 +203,13 @@ def deploy(frame: Frame, name: str, data: bytes, call_from: CallFrom) -> None:
     VMError
         If there will be no contract.
     """
-    state, journal = frame.state, frame.state.journal
     try:
         source, arguments = _two(read_list(data))
     except NotCanonical as exc:
         raise _as_vm_error(frame, Reverted(reason=f"undecodable deployment: {exc}")) from exc
     frame.msg.data = arguments
+    machine = _machine(frame, name)
     try:
-        machine = state.machines()[name]
         host = ContractHost(frame, call_from)
         host.charge(gas.COMPILE_BYTE * len(source))
         code = machine.compile(source)
@@ -224,8 +220,16 @@ def deploy(frame: Frame, name: str, data: bytes, call_from: CallFrom) -> None:
         raise _as_vm_error(frame, Reverted(reason=f"invalid {name} code: {exc}")) from exc
     except Halt as halt:
         raise _as_vm_error(frame, halt) from halt
-    journal.set_code(frame.msg.storage_address, contained(name, code))
+    frame.state.journal.set_code(frame.msg.storage_address, contained(name, code))
     run_foreign(frame, name, code, call_from, creates=True)
+
+
+def _machine(frame: Frame, name: str) -> Machine:
+    """A machine by its name; a call for its result only may ask for any."""
+    machines = frame.state.machines()
+    if name not in machines:
+        raise MachineHalt(f"this chain has no machine {name!r}; it has {', '.join(sorted(machines)) or 'none'}")
+    return machines[name]
 
 
 def _two(fields: list[Item]) -> tuple[bytes, bytes]:

@@ -9,24 +9,27 @@ from typing import Final
 
 from executors.journal import Journal
 from executors.machine import Block, Log, Machine
-from schemas.keys import slot_key
+from schemas.keys import StateKey, slot_key
 from schemas.rules import Rules
 
 from .code import Code, CodeCache
+from .forks import PRAGUE, Fork
 from .history import HISTORY_ADDRESS, history_slot
 from .library import Instruction, OutOfGas, VMError
-from .precompiles import PRECOMPILED
 
-EMPTY: Final = Code(b"")
+EMPTY: Final = Code(b"", PRAGUE)
+"""Of accounts without code, in any fork: it never runs."""
 
 
 class World:
     """Everything outside of a frame: accounts, block, rules and the transaction."""
 
     def __init__(
-        self, *, rules: Rules, block: Block, journal: Journal, codes: CodeCache, origin: bytes, gas_price: int,
-        machines: Callable[[], Mapping[str, Machine]],
+        self, *, rules: Rules, fork: Fork, block: Block, journal: Journal, codes: CodeCache, origin: bytes,
+        gas_price: int, machines: Callable[[], Mapping[str, Machine]], blob_hashes: tuple[bytes, ...] = (),
     ) -> None:
+        self.fork = fork
+        self.precompiles = fork.precompiles
         self.journal = journal
         self.codes = codes
         self.origin = origin
@@ -35,9 +38,8 @@ class World:
         self.coinbase = rules.coinbase
         self.base_fee = rules.base_fee
         self.gas_limit = rules.block_gas_limit
-        self.blob_base_fee = 1
-        """The lowest there is: blobs are never sold."""
-        self.blob_versioned_hashes: tuple[bytes, ...] = ()
+        self.blob_base_fee = block.blob_base_fee
+        self.blob_versioned_hashes = blob_hashes
         self.timestamp = block.timestamp_s
         self.block_number = block.number
         self.mix_hash = block.prevrandao
@@ -59,14 +61,18 @@ class World:
 
     def slot(self, address: bytes, slot: int) -> int:
         """The value of a slot. Those of the history contract are virtual: they answer from the chain."""
-        if address == HISTORY_ADDRESS:
+        if address == HISTORY_ADDRESS and self.fork.history:
             return history_slot(slot, self.block)
-        return self.journal.slot(slot_key(address, slot), address)
+        return self.journal.slot(self.stored_key(address, slot_key(address, slot)), address)
+
+    def stored_key(self, address: bytes, key: StateKey) -> StateKey:
+        """Where the value of a slot is: under its key, until a contract at the address was deleted."""
+        return key if self.fork.destroys_created_only else self.journal.renewed_key(address, key)
 
     def warm_address(self, address: bytes) -> bool:
         """Note an access to an account; whether it was the first one."""
         warm = self.journal.warm
-        if address in warm or address in PRECOMPILED:
+        if address in warm or address in self.precompiles:
             return False
         self.journal.put(warm, address, True)
         return True
@@ -91,7 +97,7 @@ class World:
 
     def is_address_warm(self, address: bytes) -> bool:
         """Whether the transaction accessed the account before."""
-        return address in self.journal.warm or address in PRECOMPILED
+        return address in self.journal.warm or address in self.precompiles
 
     def mark_address_warm(self, address: bytes) -> None:
         """Note an access to the account."""

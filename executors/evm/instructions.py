@@ -55,7 +55,10 @@ def _sload(frame: Frame) -> None:
     else:
         frame.consume_gas(_COLD_SLOT_GAS)
         journal.put(journal.warm_slots, key, True)
-    frame.stack.append(journal.slot(key, address) if address != HISTORY_ADDRESS else state.slot(address, slot))
+    if state.fork.destroys_created_only and address != HISTORY_ADDRESS:
+        frame.stack.append(journal.slot(key, address))
+    else:
+        frame.stack.append(state.slot(address, slot))
 
 
 def _sstore(frame: Frame) -> None:
@@ -63,13 +66,16 @@ def _sstore(frame: Frame) -> None:
     if frame.gas <= _SSTORE_SENTRY_GAS:
         raise OutOfGas
     forbid_static(frame)
-    address, journal = frame.msg.storage_address, frame.state.journal
+    address, state = frame.msg.storage_address, frame.state
+    journal = state.journal
     key = slot_key(address, slot)
-    original, now = journal.original_slot(key, address), journal.slot(key, address)
     gas = 0
     if key not in journal.warm_slots:
         gas = _COLD_SLOT_GAS
         journal.put(journal.warm_slots, key, True)
+    if not state.fork.destroys_created_only:
+        key = state.stored_key(address, key)
+    original, now = journal.original_slot(key, address), journal.slot(key, address)
     if original == now != value:
         gas += _RESET_GAS if original else _SET_GAS
     else:
@@ -111,7 +117,7 @@ def _selfdestruct(frame: Frame) -> None:
     if balance and journal.is_empty(beneficiary):
         frame.consume_gas(NEW_ACCOUNT_GAS)
     journal.move(address, beneficiary, balance)
-    if address in journal.created:
+    if address in journal.created or not state.fork.destroys_created_only:
         journal.set_balance(address, 0)  # burned where it is its own beneficiary
         journal.put(journal.doomed, address, True)
 

@@ -17,7 +17,6 @@ os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")
 
 _RECURSION_LIMIT: Final = 6_500
 """Five Python frames for each of 1,024 nested messages, and what is below them."""
-_limit = max(sys.getrecursionlimit(), _RECURSION_LIMIT)
 
 from eth.exceptions import (  # noqa: E402
     ContractCreationCollision,
@@ -34,19 +33,20 @@ from eth.exceptions import (  # noqa: E402
 )
 from eth.precompiles.bls12_381.constants import G1_MSM_DISCOUNTS as G1_DISCOUNTS  # noqa: E402
 from eth.precompiles.bls12_381.constants import G2_MSM_DISCOUNTS as G2_DISCOUNTS  # noqa: E402
-from eth.precompiles.point_evaluation import TRUSTED_SETUP_PATH  # noqa: E402
-from eth.vm.forks.prague.computation import PRAGUE_PRECOMPILES  # noqa: E402
+from eth.precompiles.identity import identity  # noqa: E402
+from eth.precompiles.ripemd160 import ripemd160  # noqa: E402
+from eth.precompiles.sha256 import sha256  # noqa: E402
 from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES  # noqa: E402
 
-# A dependency raises the limit to 100,000 at import. With that, nested JSON overflows the stack of C and kills the
-# process instead of raising RecursionError.
-sys.setrecursionlimit(_limit)
+# A dependency raises the limit to 100,000 at import, here or wherever it was imported before. With that, nested JSON
+# overflows the stack of C and kills the process instead of raising RecursionError.
+sys.setrecursionlimit(_RECURSION_LIMIT)
 
 Instruction = Callable[[Any], Any]
 """Gets the frame."""
 
-PRECOMPILES: Final[dict[bytes, Instruction]] = {bytes(address): run for address, run in PRAGUE_PRECOMPILES.items()}
-"""By address of 20 bytes."""
+PRECOMPILES: Final[dict[int, Instruction]] = {0x02: sha256, 0x03: ripemd160, 0x04: identity}
+"""By the last byte of their address."""
 
 
 def instruction(opcode: int) -> tuple[int, Instruction]:
@@ -55,7 +55,7 @@ def instruction(opcode: int) -> tuple[int, Instruction]:
     Raises
     ------
     KeyError
-        If the fork has no such instruction.
+        If no fork has such an instruction.
     """
     entry: Any = PRAGUE_OPCODES[opcode]
     return entry.gas_cost, entry.logic_fn
@@ -65,7 +65,6 @@ __all__ = [
     "G1_DISCOUNTS",
     "G2_DISCOUNTS",
     "PRECOMPILES",
-    "TRUSTED_SETUP_PATH",
     "ContractCreationCollision",
     "FullStack",
     "Instruction",

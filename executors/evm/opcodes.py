@@ -1,4 +1,4 @@
-"""Tables of the instructions of the Prague fork: fixed gas, effect on the stack, and who runs them."""
+"""Tables of the instructions of all forks: fixed gas, effect on the stack, and who runs them."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ def _stack() -> dict[int, tuple[int, int]]:
 
 
 STACK: Final = _stack()
-"""By opcode; what isn't in here isn't an instruction."""
+"""By opcode; what isn't in here isn't an instruction in any fork. `forks` says which ones a fork has."""
 
 _OWN_GAS: Final = {
     0x00: 0, SLOAD: 0, SSTORE: 0, CREATE: 32_000, CREATE2: 32_000, CALL: 0, CALLCODE: 0, DELEGATECALL: 0, STATICCALL: 0,

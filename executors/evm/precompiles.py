@@ -1,27 +1,21 @@
-"""Precompiled contracts of the Prague fork.
+"""Precompiled contracts: what runs at some addresses in place of code, by fork.
 
-Those of py-evm, except for three: recovery goes by the library that transactions use; modular exponentiation takes an
-empty base for no base, and counts gas in floating point; point evaluation loads its trusted setup, which takes two
-seconds, on every call. Sums and products on BLS12-381 are in `bls`. Pairings are slow: they are pure Python.
+Hashes and the identity are py-evm's. Recovery goes by the library that transactions use; modular exponentiation is
+written here, because py-evm's takes an empty base for no base and counts gas in floating point; what is on curves is in
+`bn254` and `bls`, the compression function in `blake2`.
 
 References
 ----------
-EIP-198 and EIP-2565 (modular exponentiation), EIP-4844 (point evaluation).
+EIP-198 and EIP-2565 (modular exponentiation), EIP-4844 (point evaluation), EIP-2537 (BLS12-381).
 """
 
-import hashlib
-from functools import cache
+from collections.abc import Mapping
 from typing import Any, Final
-
-import ckzg
 
 from ingest.signatures import recover
 
-from . import bls
-from .library import PRECOMPILES, TRUSTED_SETUP_PATH, Instruction, VMError
-
-_BLS_MODULUS: Final = 52435875175126190479447740508185965837690552500527637822603658699938581184513
-_FIELD_ELEMENTS: Final = 4_096
+from . import blake2, bls, bn254
+from .library import PRECOMPILES, Instruction
 
 
 def _ecrecover(frame: Any) -> None:
@@ -55,35 +49,11 @@ def _modexp(frame: Any) -> None:
     frame.output = (pow(base, exponent, modulus) if modulus else 0).to_bytes(modulus_length, "big")
 
 
-@cache
-def _trusted_setup() -> Any:
-    """Loaded at the first point evaluation of the process."""
-    return ckzg.load_trusted_setup(TRUSTED_SETUP_PATH, 0)
+_CONTRACTS: Final[dict[int, Instruction]] = {
+    **PRECOMPILES, 0x01: _ecrecover, 0x05: _modexp, **bn254.CONTRACTS, 0x09: blake2.contract,
+    0x0A: bls.point_evaluation, **bls.CONTRACTS}
 
 
-def _point_evaluation(frame: Any) -> None:
-    """Check a proof that a committed polynomial has a value at a point."""
-    frame.consume_gas(50_000, "point evaluation")
-    data = frame.msg.data
-    if len(data) != 192:
-        raise VMError(f"point evaluation: {len(data)} bytes of input instead of 192")
-    versioned_hash, z, y, commitment, proof = data[:32], data[32:64], data[64:96], data[96:144], data[144:]
-    if versioned_hash != b"\x01" + hashlib.sha256(commitment).digest()[1:]:
-        raise VMError("point evaluation: the commitment is not of the hash")
-    try:
-        proved = ckzg.verify_kzg_proof(commitment, z, y, proof, _trusted_setup())
-    except RuntimeError as exc:
-        raise VMError(f"point evaluation: {exc}") from exc
-    if not proved:
-        raise VMError("point evaluation: the proof is wrong")
-    frame.output = _FIELD_ELEMENTS.to_bytes(32, "big") + _BLS_MODULUS.to_bytes(32, "big")
-
-
-def _address(number: int) -> bytes:
-    return number.to_bytes(20, "big")
-
-
-PRECOMPILED: Final[dict[bytes, Instruction]] = {
-    **PRECOMPILES, _address(0x01): _ecrecover, _address(0x05): _modexp, _address(0x0A): _point_evaluation,
-    **{_address(number): contract for number, contract in bls.CONTRACTS.items()}}
-"""What runs in place of code, by address of 20 bytes."""
+def precompiles(last: int) -> Mapping[bytes, Instruction]:
+    """The contracts from 1 up to a number, by address of 20 bytes."""
+    return {number.to_bytes(20, "big"): _CONTRACTS[number] for number in range(1, last + 1)}

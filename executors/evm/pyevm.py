@@ -2,7 +2,8 @@
 
 References
 ----------
-EIP-1559 (fees), EIP-3529 (refunds), EIP-3651 (warm fee recipient), EIP-7623 (floor), EIP-7702 (delegations).
+EIP-1559 (fees), EIP-3529 (refunds), EIP-3651 (warm fee recipient), EIP-4844 (blobs), EIP-7623 (floor), EIP-7702
+(delegations).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from executors.machine import (
 )
 from executors.machines import load, opened
 from ingest.admission import AccessList, intrinsic_gas
+from ingest.blobs import blob_gas
 from ingest.transactions import Authorization, Transaction
 from schemas.errors import InvariantViolation, ParsecError
 from schemas.keys import balance_key, nonce_key, slot_key
@@ -30,8 +32,9 @@ from schemas.rules import Rules
 from .admission import DELEGATION_PREFIX, Admitted, admit, delegate
 from .call import Call
 from .calls import contract_address, process, process_creation, process_deployment, resolve
-from .code import Code, CodeCache
+from .code import CodeCache
 from .foreign import error_data
+from .forks import fork_named
 from .frame import EMPTY, Frame, Message, World
 from .library import ContractCreationCollision, Revert
 from .reasons import reason
@@ -56,7 +59,8 @@ class PyEvm:
     def __init__(self, rules: Rules, machines: Mapping[str, Machine] | None = None) -> None:
         self._rules = rules
         self._machines = machines
-        self._codes = CodeCache(_CODES_MAX)
+        self._fork = fork_named(rules.fork)
+        self._codes = CodeCache(_CODES_MAX, self._fork)
 
     def machines(self) -> Mapping[str, Machine]:
         """The machines beside the EVM, by name.
@@ -83,7 +87,7 @@ class PyEvm:
             If the engine failed in a way that no transaction can bring about.
         """
         rules = self._rules
-        admitted = admit(transaction, rules, view)
+        admitted = admit(transaction, rules, view, block.blob_base_fee)
         if not isinstance(admitted, Admitted):
             return admitted
         sender = transaction.sender
@@ -91,8 +95,9 @@ class PyEvm:
         journal.original[nonce_key(sender)] = transaction.nonce
         journal.original[balance_key(sender)] = admitted.balance
         price = min(transaction.max_fee, rules.base_fee + transaction.max_priority_fee)
-        world = World(rules=rules, block=block, journal=journal, codes=self._codes, origin=sender, gas_price=price,
-            machines=self.machines)
+        world = World(
+            rules=rules, fork=self._fork, block=block, journal=journal, codes=self._codes, origin=sender,
+            gas_price=price, machines=self.machines, blob_hashes=transaction.blob_hashes)
         result = _guarded(lambda: _transact(
             world, nonce=transaction.nonce, to=transaction.to, value=transaction.value, data=transaction.data,
             gas_limit=transaction.gas_limit, intrinsic=transaction.intrinsic_gas, floor=transaction.floor_gas,
@@ -114,7 +119,10 @@ class PyEvm:
             Rejected if the gas limit is below the intrinsic gas, or the sender lacks the funds.
         """
         intrinsic, floor = intrinsic_gas(
-            call.data, creates=call.to is None, access_list=call.access_list, authorizations=len(call.authorizations))
+            call.data, creates=call.to is None, access_list=call.access_list, authorizations=len(call.authorizations),
+            floored=self._fork.transactions.floored)
+        if call.authorizations and not self._fork.delegations:
+            return Rejected(reason=f"the fork {self._fork.name} has no set code transactions")
         if call.gas_limit < max(intrinsic, floor):
             return Rejected(reason=f"intrinsic gas too low: gas limit {call.gas_limit}, needed {max(intrinsic, floor)}")
         journal = Journal(view)
@@ -124,7 +132,7 @@ class PyEvm:
                 reason=f"insufficient funds for gas * price + value: account 0x{call.sender.hex()} has "
                 f"{journal.balance(call.sender)} wei, needs {cost}")
         world = World(
-            rules=self._rules, block=block, journal=journal, codes=self._codes, origin=call.sender,
+            rules=self._rules, fork=self._fork, block=block, journal=journal, codes=self._codes, origin=call.sender,
             gas_price=call.gas_price, machines=self.machines)
         return _guarded(lambda: _transact(
             world, nonce=journal.nonce(call.sender), to=call.to, value=call.value, data=call.data,
@@ -148,15 +156,16 @@ def _transact(
 ) -> Result:
     """Buy gas, run the message, and settle.
 
-    1. Take the price of the gas and raise the nonce.
+    1. Take the price of the gas, burn that of the blobs, and raise the nonce.
     2. Warm what the transaction names, and apply its authorizations.
     3. Run.
     4. Refund, pay the fee recipient, burn the base fee, delete what destroyed itself.
     """
     journal, sender, price = world.journal, world.origin, world.gas_price
     # 1.
-    if price:
-        journal.set_balance(sender, journal.balance(sender) - gas_limit * price)
+    cost = gas_limit * price + blob_gas(len(world.blob_versioned_hashes)) * world.blob_base_fee
+    if cost:
+        journal.set_balance(sender, journal.balance(sender) - cost)
     journal.set_nonce(sender, nonce + 1)
     # 2.
     for address in (sender, world.coinbase):
@@ -220,7 +229,7 @@ def _creation(world: World, address: bytes, value: int, init_code: bytes, gas: i
         return process_deployment(world, Message(
             sender=world.origin, storage_address=address, code=EMPTY, gas=gas, value=value, data=init_code), machine)
     return process_creation(world, Message(
-        sender=world.origin, storage_address=address, code=Code(init_code), gas=gas, value=value))
+        sender=world.origin, storage_address=address, code=world.codes.analysed(init_code), gas=gas, value=value))
 
 
 def _authorize(journal: Journal, authorization: Authorization) -> None:

@@ -100,7 +100,7 @@ def test_options_have_help_and_one_meaning() -> None:
 
 def test_what_prints_results_prints_json() -> None:
     without = {name for name, command in every_command() if all(each.name != "as_json" for each in command.params)}
-    assert without == {"genesis", "account sign", "sequencer", "executor", "shard", "gateway"}
+    assert without == {"genesis", "account sign", "t8n", "sequencer", "executor", "shard", "gateway"}
 
 
 @pytest.mark.parametrize(

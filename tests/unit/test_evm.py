@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from executors.evm import Call, PyEvm
 from executors.evm.calls import contract_address
 from executors.evm.code import Code, CodeCache
+from executors.evm.forks import PRAGUE
 from executors.evm.history import HISTORY_ADDRESS
 from executors.machine import Answer, Block, Missing, Rejected, Result, Status, Waits
 from ingest.hints import mapping_slot
@@ -485,12 +486,12 @@ def test_jump_destinations(code: bytes) -> None:
         if code[position] == 0x5B:
             expected.add(position)
         position += 1 + max(code[position] - 0x5F, 0) * (0x60 <= code[position] <= 0x7F)
-    analysed = Code(code)
+    analysed = Code(code, PRAGUE)
     assert {place for place in range(len(code) + 2) if analysed.target(place)} == expected
 
 
 def test_code_cache_drops_the_least_recently_used() -> None:
-    cache = CodeCache(2)
+    cache = CodeCache(2, PRAGUE)
     first, second = cache.find(b"1", b"\x01"), cache.find(b"2", b"\x02")
     assert cache.find(b"1", b"\x01") is first
     cache.find(b"3", b"\x03")

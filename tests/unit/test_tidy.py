@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("schemas", "streams", "ingest", "executors", "stateshards", "ledger", "gateway", "conformance", "cluster")
+ROOMS = ("schemas", "streams", "ingest", "executors", "stateshards", "ledger", "gateway", "conformance", "client", "cluster")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 VAGUE = {"common", "utils", "util", "helpers", "helper", "base", "manager", "misc"}
 LINES_MAX = 560

@@ -7,6 +7,7 @@
 `wallet`, `script`  keys, signing, the example contracts; blocks of labelled transactions
 `scenario`          the cases of the gold file
 `gold`, `gold.json` the cases with what the specification made of them, for engines to be compared with
+`differences`       random worlds in our engine and in the specification; a command line for many of them
 `py_evm`            stock py-evm on the same documents, as a third opinion on the gold file
 =================== ====================================================================================
 

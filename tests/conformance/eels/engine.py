@@ -1,5 +1,7 @@
 """`EelsEngine`: runs `runner.py` in the virtual environment that the specification needs, and reads what it says.
 
+`EelsEngine.session` keeps one runner for many documents.
+
 The environment is made on first use, in ``.make/eels-venv`` of the checkout (``PARSEC_EELS_VENV`` names another place),
 from ``requirements.txt`` beside this file. It is made again when that file changes.
 """
@@ -10,9 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.conformance.eels.results import Result, parse
 
@@ -70,6 +74,56 @@ class EelsEngine:
     def run(self, document: Mapping[str, Any]) -> Result:
         """Run an input document as `runner.py` describes it."""
         return parse(self.run_document(document))
+
+    @contextmanager
+    def session(self) -> Iterator["Session"]:
+        """A runner that takes one document after the other, each on a fresh state; it ends with the context."""
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(
+                [str(self.python), "-I", str(RUNNER), "--lines"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=errors, text=True)
+            try:
+                yield Session(process, errors)
+            finally:
+                process.kill()
+                process.communicate()
+
+
+class Session:
+    """A runner that is up; `EelsEngine.session` makes it."""
+
+    def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
+        self._process = process
+        self._errors = errors
+
+    def run(self, document: Mapping[str, Any]) -> Result:
+        """Run an input document.
+
+        Raises
+        ------
+        EelsFailed
+            If the document is malformed, or the runner takes longer than ``RUN_SECONDS_MAX``; the session is over then.
+        """
+        process = self._process
+        if process.stdin is None or process.stdout is None:
+            raise EelsFailed("the runner has no pipes")
+        # A runner that hangs is killed, which ends the read below.
+        timer = threading.Timer(RUN_SECONDS_MAX, process.kill)
+        timer.start()
+        try:
+            process.stdin.write(json.dumps(document) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            timer.cancel()
+        if not line:
+            process.kill()
+            process.wait()
+            self._errors.seek(0)
+            raise EelsFailed(f"the runner ended, or took {RUN_SECONDS_MAX} s: {self._errors.read()[-2000:]}")
+        return parse(json.loads(line))
 
 
 def ensure_venv(venv: Path) -> Path:

@@ -1,7 +1,6 @@
 """The specification runs here, and gives what `gold.json` says; small runs are compared with gas counted by hand."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,6 @@ pytestmark = pytest.mark.timeout(600)
 COINBASE = bytes.fromhex("c0" * 20)
 CONTRACT = bytes.fromhex("cc" * 20)
 ETHER = 10**18
-
-
-@pytest.fixture(scope="module")
-def engine() -> EelsEngine:
-    """The engine, its virtual environment made if need be."""
-    try:
-        return EelsEngine()
-    except EelsUnavailable as unavailable:
-        if os.environ.get("REQUIRE_EELS") == "1":
-            pytest.fail(f"REQUIRE_EELS=1, but {unavailable}")
-        pytest.skip(f"the specification's environment cannot be made: {unavailable}")
 
 
 def document(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]  # it has no type information
+import rlp
 from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
