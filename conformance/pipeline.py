@@ -49,7 +49,7 @@ from streams.log import Fetched
 BURST_MAX: Final = 24
 """Transactions that arrive at once, at most."""
 QUIET_TURNS: Final = 60
-"""Times the number of processes: after so many turns without an event the clock jumps."""
+"""Times the number of processes: once all is sent, the clock jumps after so many turns without an event."""
 TURNS_MAX: Final = 40_000
 TURNS_EACH_MAX: Final = 2_000
 """For each transaction, besides."""
@@ -178,7 +178,7 @@ class Pipeline:
                 sources += [self._send(waiting.popleft()) for _ in range(min(len(waiting), rng.randint(1, BURST_MAX)))]
             if not waiting and self._at_rest(len(sources)):
                 return sources
-            if self._quiet > QUIET_TURNS * len(self._processes):
+            if not waiting and self._quiet > QUIET_TURNS * len(self._processes):
                 self._now_ms += self.rules.parked_ms_max
                 self._quiet = 0
             self._turn(rng.choice(self._processes))

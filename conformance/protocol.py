@@ -23,8 +23,8 @@ from .pipeline import Pipeline, Shape
 from .serial import SerialRun, item_of
 from .transition import Applied, Included
 
-NONCE_AHEAD_MAX: Final = 10_000
-PARKED_MS_MAX: Final = 2_000
+NONCE_AHEAD_MAX: Final = Rules().nonce_ahead_max
+PARKED_MS_MAX: Final = Rules().parked_ms_max
 """How long a nonce is waited for, by a clock that jumps when nothing else happens."""
 DIFFERENCES_MAX: Final = 20
 

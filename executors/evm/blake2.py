@@ -9,14 +9,17 @@ References
 EIP-152. RFC 7693, section 3 (the function, its permutations and its initial vector).
 """
 
+import atexit
 import ctypes
 import threading
+import weakref
 from functools import cache
-from typing import Any, Final
-
-from wasmtime import Engine, Func, Instance, Module, Store
+from typing import TYPE_CHECKING, Any, Final
 
 from .library import VMError
+
+if TYPE_CHECKING:
+    from wasmtime import Engine, Func, Module
 
 _INPUT_BYTES: Final = 213
 _ROUNDS, _STATE, _MESSAGE, _OFFSETS, _LAST = 0, 4, 68, 196, 212
@@ -80,26 +83,52 @@ def _source() -> str:
 
 
 @cache
-def _compiled() -> tuple[Engine, Module]:
+def _compiled() -> "tuple[Engine, Module]":
+    from wasmtime import Engine, Module  # a tenth of a second, for a contract that few ever call
+
     engine = Engine()
-    return engine, Module(engine, _source())
+    module = Module(engine, _source())
+    atexit.register(_close, module, engine)
+    return engine, module
 
 
-class _Instances(threading.local):
-    """An instance for each thread: a store may be used by one at a time, and a call may take a while."""
+def _close(*objects: Any) -> None:
+    """Free what the library holds, at the end of the process at the latest: after it, its own clean-up fails."""
+    for each in objects:
+        each.close()
+
+
+class _Instance:
+    """The module with a memory of its own."""
 
     def __init__(self) -> None:
+        from wasmtime import Instance, Store
+
         engine, module = _compiled()
-        self.store = Store(engine)
-        exports: Any = Instance(self.store, module, []).exports(self.store)
-        self.compress: Func = exports["compress"]
+        self._store = Store(engine)
+        exports: Any = Instance(self._store, module, []).exports(self._store)
+        self._compress: Func = exports["compress"]
         # The memory never grows, so that it stays where it is.
-        self.memory = ctypes.cast(exports["memory"].data_ptr(self.store), ctypes.c_void_p).value or 0
+        self._memory = ctypes.cast(exports["memory"].data_ptr(self._store), ctypes.c_void_p).value or 0
+        weakref.finalize(self, _close, self._store)
+
+    def compress(self, data: bytes) -> bytes:
+        """Run the module; the number of rounds is little-endian here, too."""
+        ctypes.memmove(self._memory, data, _INPUT_BYTES)
+        self._compress(self._store)
+        return ctypes.string_at(self._memory + _STATE, 64)
+
+
+class _Own(threading.local):
+    """An instance for each thread: one may be used by one thread at a time, and a call may take a while."""
+
+    def __init__(self) -> None:
+        self.instance = _Instance()
 
 
 @cache
-def _instances() -> _Instances:
-    return _Instances()
+def _own() -> _Own:
+    return _Own()
 
 
 def compress(data: bytes) -> bytes:
@@ -116,10 +145,7 @@ def compress(data: bytes) -> bytes:
     bytes
         The new state, 64 bytes.
     """
-    instances = _instances()
-    ctypes.memmove(instances.memory, data[3::-1] + data[4:], _INPUT_BYTES)
-    instances.compress(instances.store)
-    return ctypes.string_at(instances.memory + _STATE, 64)
+    return _own().instance.compress(data[3::-1] + data[4:])
 
 
 def contract(frame: Any) -> None:

@@ -5,7 +5,8 @@ milliseconds here, which is a hundredth of what the implementation of py-evm tak
 
 References
 ----------
-EIP-196, EIP-197 and EIP-1108 (gas). Vercauteren, "Optimal pairings". Explicit-Formulas Database, dbl-2009-l and
+EIP-196, EIP-197 and EIP-1108 (gas). Gallant, Lambert, Vanstone, "Faster point multiplication on elliptic
+curves with efficient endomorphisms". Vercauteren, "Optimal pairings". Explicit-Formulas Database, dbl-2009-l and
 madd-2007-bl, for ``y² = x³ + b`` in Jacobian coordinates.
 """
 
@@ -93,41 +94,90 @@ def add(left: G1 | None, right: G1 | None) -> G1 | None:
     return x, (slope * (x1 - x) - y1) % P
 
 
+def _signed_digits(number: int, width: int) -> tuple[int, ...]:
+    """Digits of a number in base two, the lowest first: zero, or odd and below ``2 ** (width - 1)`` with a sign.
+
+    After each that isn't zero there are ``width - 1`` zeros at least.
+    """
+    digits = []
+    while number:
+        digit = 0
+        if number & 1:
+            digit = number & ((1 << width) - 1)
+            if digit >> (width - 1):
+                digit -= 1 << width
+        digits.append(digit)
+        number = (number - digit) >> 1
+    return tuple(digits)
+
+
+_ROOT: Final = 21888242871839275220042445260109153167277707414472061641714758635765020556616
+"""A third root of one: ``(x, y) → (root · x, y)`` is a product with a scalar, too."""
+_ROOT_SCALAR: Final = 21888242871839275217838484774961031246154997185409878258781734729429964517155
+_SHORT: Final = ((2 * U + 1, 6 * U * U + 4 * U + 1), (6 * U * U + 2 * U, -2 * U - 1))
+"""Two pairs ``(a, b)`` of half the length of the order, with ``a + b · scalar = 0`` modulo the order."""
+_WIDTH: Final = 4
+
+
+def split(scalar: int) -> tuple[int, int]:
+    """Two numbers of half the length, ``a + b · _ROOT_SCALAR`` of which is a scalar below the order."""
+    (a1, b1), (a2, b2) = _SHORT
+    first, second = (-b2 * scalar + ORDER // 2) // ORDER, (b1 * scalar + ORDER // 2) // ORDER
+    return scalar - first * a1 - second * a2, -first * b1 - second * b2
+
+
 def multiply(point: G1 | None, scalar: int) -> G1 | None:
-    """A multiple of a point, by windows of four bits."""
+    """A multiple of a point: of it and of its image under the root at the same time, by signed digits."""
     scalar %= ORDER
     if point is None or not scalar:
         return None
-    multiples: list[G1 | None] = [None, point]
-    while len(multiples) < 16:
-        multiples.append(add(multiples[-1], point))
+    # Odd multiples, as many as digits need.
+    double = add(point, point)
+    multiples: list[G1] = [point]
+    while len(multiples) < 1 << (_WIDTH - 2):
+        following = add(multiples[-1], double)
+        if following is None:
+            raise VMError("BN254: point of small order")  # there is none
+        multiples.append(following)
+    schedule: list[list[G1]] = []
+    for part, root in zip(split(scalar), (1, _ROOT), strict=True):
+        sign = -1 if part < 0 else 1
+        for place, digit in enumerate(_signed_digits(abs(part), _WIDTH)):
+            if place == len(schedule):
+                schedule.append([])
+            if digit:
+                x, y = multiples[abs(digit) >> 1]
+                schedule[place].append((x * root % P, y if digit * sign > 0 else P - y))
     x, y, z = 0, 1, 0  # infinity in Jacobian coordinates
-    for digit in f"{scalar:x}":
+    for addends in reversed(schedule):
         if z:
-            for _ in range(4):
-                a, b = x * x % P, y * y % P
-                c, d = b * b, 4 * x * b % P
-                e = 3 * a
-                z = 2 * y * z % P
-                x = (e * e - 2 * d) % P
-                y = (e * (d - x) - 8 * c) % P
-        addend = multiples[int(digit, 16)]
-        if addend is not None:
-            x, y, z = _add_mixed(x, y, z, addend) if z else (*addend, 1)
+            x, y, z = _double(x, y, z)
+        for addend in addends:
+            x, y, z = _add_mixed(x, y, z, addend)
+    if not z:
+        return None
     inverse = pow(z, -1, P)
     squared = inverse * inverse % P
     return x * squared % P, y * squared * inverse % P
 
 
-def _add_mixed(x: int, y: int, z: int, addend: G1) -> tuple[int, int, int]:
-    """The sum of a point in Jacobian coordinates and one with z = 1.
+def _double(x: int, y: int, z: int) -> tuple[int, int, int]:
+    """Twice a point in Jacobian coordinates."""
+    b = y * y % P
+    d, e = 4 * x * b % P, 3 * x * x % P
+    x3 = (e * e - 2 * d) % P
+    return x3, (e * (d - x3) - 8 * b * b) % P, 2 * y * z % P
 
-    In `multiply` they are neither the same nor opposite: the first is a multiple by 16 or more, the second by 15 or
-    less, and the sum by the scalar at most, which is below the order.
-    """
+
+def _add_mixed(x: int, y: int, z: int, addend: G1) -> tuple[int, int, int]:
+    """The sum of a point in Jacobian coordinates and one with z = 1."""
+    if not z:
+        return (*addend, 1)
     zz = z * z % P
     h = (addend[0] * zz - x) % P
     r = (addend[1] * zz * z - y) % P
+    if not h:
+        return (0, 1, 0) if r else _double(x, y, z)
     hh = h * h % P
     hhh, v = h * hh % P, x * hh % P
     x3 = (r * r - hhh - 2 * v) % P
@@ -137,17 +187,8 @@ def _add_mixed(x: int, y: int, z: int, addend: G1) -> tuple[int, int, int]:
 # Pairings.
 
 
-def _signed_digits(number: int) -> tuple[int, ...]:
-    """Digits -1, 0 and 1 of a number in base two, few of them not zero; the highest first."""
-    digits = []
-    while number:
-        digit = 2 - number % 4 if number % 2 else 0
-        digits.append(digit)
-        number = (number - digit) // 2
-    return tuple(reversed(digits))
-
-
-_LOOP: Final = _signed_digits(6 * U + 2)[1:]
+_LOOP: Final = _signed_digits(6 * U + 2, 2)[-2::-1]
+"""The highest digit is left out: the loop begins with it."""
 
 
 def _power_of_p(point: G2) -> G2:

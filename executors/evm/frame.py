@@ -107,14 +107,6 @@ class World:
         """Hash of one of the last 256 blocks, zero for any other number."""
         return self.block.ancestor(number) if self.block_number - 256 <= number < self.block_number else bytes(32)
 
-    def get_transient_storage(self, address: bytes, slot: int) -> bytes:
-        """A slot of transient storage."""
-        return self.journal.transient.get((address, slot), 0).to_bytes(32, "big")
-
-    def set_transient_storage(self, address: bytes, slot: int, value: bytes) -> None:
-        """Set a slot of transient storage."""
-        self.journal.put(self.journal.transient, (address, slot), int.from_bytes(value, "big"))
-
 
 class Message:
     """What a frame is called with."""

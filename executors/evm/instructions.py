@@ -15,7 +15,7 @@ from schemas.keys import slot_key
 from .frame import Frame
 from .history import HISTORY_ADDRESS
 from .library import Instruction, OutOfGas, WriteProtection, instruction
-from .opcodes import FOREIGN, LOG0, SELFDESTRUCT, SLOAD, SSTORE
+from .opcodes import FOREIGN, LOG0, SELFDESTRUCT, SLOAD, SSTORE, TLOAD, TSTORE
 
 COLD_ACCOUNT_GAS: Final = 2_600
 WARM_GAS: Final = 100
@@ -95,6 +95,18 @@ def _sstore(frame: Frame) -> None:
         journal.put(journal.current, key, value)
 
 
+def _tload(frame: Frame) -> None:
+    stack = frame.stack
+    stack.append(frame.state.journal.transient.get((frame.msg.storage_address, stack.pop()), 0))
+
+
+def _tstore(frame: Frame) -> None:
+    forbid_static(frame)
+    slot, value = frame.stack.pop(), frame.stack.pop()
+    journal = frame.state.journal
+    journal.put(journal.transient, (frame.msg.storage_address, slot), value)
+
+
 def _log(topic_count: int) -> Instruction:
     def log(frame: Frame) -> None:
         forbid_static(frame)
@@ -124,6 +136,7 @@ def _selfdestruct(frame: Frame) -> None:
 
 def instructions() -> dict[int, Instruction]:
     """The functions behind the instructions that the loop doesn't run itself, creations and calls aside."""
-    own: dict[int, Instruction] = {SLOAD: _sload, SSTORE: _sstore, SELFDESTRUCT: _selfdestruct}
+    own: dict[int, Instruction] = {
+        SLOAD: _sload, SSTORE: _sstore, TLOAD: _tload, TSTORE: _tstore, SELFDESTRUCT: _selfdestruct}
     own |= {LOG0 + count: _log(count) for count in range(5)}
     return {opcode: instruction(opcode)[1] for opcode in FOREIGN} | own

@@ -21,7 +21,7 @@ from . import limits
 _PRELUDE: Final = Path(__file__).with_name("prelude")
 
 Answer = tuple[Any, ...]
-"""What a contract asks for, or how it ended; the gas that it has used up since it was last resumed; and the rest."""
+"""What a contract asks for, or how it ended; the gas that it has used up since it began; and the rest."""
 
 
 class BadSource(ValueError):
@@ -100,6 +100,6 @@ class Sandbox:
             raise InvariantViolation(f"the Lua sandbox failed: {exc}") from exc
         if answer[0] == b"broken":
             if answer[2]:
-                return b"dead", answer[1], b"memory"
+                return b"dead", 0, b"memory"
             raise InvariantViolation(f"the Lua sandbox failed: {answer[3]!r}")
         return answer

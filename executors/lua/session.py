@@ -1,8 +1,8 @@
 """A message to a Lua contract: what the contract asks, and what its host answers.
 
-Every question comes with the gas that the contract has used up since the last one. It is taken first, so that the gas
-of the host is exact wherever anybody looks at it. An exception of the host simply passes through here: the coroutine
-that waits for the answer is dropped with its runtime, and has nothing to catch.
+Every question comes with the gas that the contract has used up since it began. What is new of it is taken first, so
+that the gas of the host is exact wherever anybody looks at it. An exception of the host simply passes through here: the
+coroutine that waits for the answer is dropped with its runtime, and has nothing to catch.
 """
 
 from collections.abc import Callable
@@ -48,6 +48,8 @@ class Session:
         self._host = host
         self._static = static
         self._loading_gas = limits.LOADING_GAS
+        self._taken = 0
+        """Of the gas that the contract has reported."""
 
     def finish(self, sandbox: Sandbox, answer: Answer) -> Answer:
         """Answer questions until the contract has ended.
@@ -63,10 +65,11 @@ class Session:
             If it ended otherwise.
         """
         while True:
-            kind, spent, *rest = answer
+            kind, used, *rest = answer
             if kind == b"dead":
                 raise OutOfGas if rest[0] == b"gas" else LimitExceeded(_LIMITS[rest[0]])
-            self._charge(spent)
+            self._charge(used - self._taken)
+            self._taken = used
             if kind in (b"result", b"names"):
                 return tuple(rest)
             if kind == b"reverted":

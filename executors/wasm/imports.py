@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Annotated, Any, Final, get_type_hints
 
 from executors import gas
-from executors.machine import Halt, Host, LimitExceeded, OutOfGas, Reverted
+from executors.machine import Halt, Host, LimitExceeded, Reverted
 
 from . import limits
 from .binary import FunctionType
@@ -74,7 +74,8 @@ class Environment:
     def _resume(self) -> None:
         """Give the instance as much fuel as the gas is worth, and one unit more.
 
-        If that one is gone later, too much has run.
+        The library looks at fuel at loops and calls only, and doesn't count below zero. Where that unit is gone, too
+        much has run, and it can't be paid.
         """
         self._granted = self._instance.fuel = min(self._host.gas * limits.FUEL_PER_GAS, _FUEL_MAX) + 1
 
@@ -87,8 +88,6 @@ class Environment:
             If there is too little.
         """
         left = self._instance.fuel
-        if not left:
-            raise OutOfGas
         self.charge(-((left - self._granted) // limits.FUEL_PER_GAS))
         self._granted = left
         self._pay_for_memory()

@@ -6,6 +6,7 @@ Random worlds are played; each transaction that ran is run again on other states
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -51,8 +52,8 @@ from tests.conformance.random_contracts import (
 )
 from tests.conformance.toy_machine import TOYS, Toy, draw_mixed_world, program
 
-WORLDS = 60
-"""Of each of the two kinds."""
+WORLDS = 40
+"""Of each of the three kinds."""
 MACHINES = ("toy/1",)
 
 
@@ -83,10 +84,11 @@ def rules_for(world: World) -> Rules:
 
 
 def worlds() -> Iterator[pytest.param]:  # type: ignore[valid-type]  # it has no public name
-    """Random worlds without and with contracts of another machine."""
+    """Random worlds without and with contracts of another machine, and of a fork that deletes contracts for good."""
     for seed in range(WORLDS):
         yield pytest.param(draw_world, seed, id=f"evm-{seed}")
         yield pytest.param(draw_mixed_world, seed, id=f"mixed-{seed}")
+        yield pytest.param(partial(draw_world, fork="shanghai"), seed, id=f"shanghai-{seed}")
 
 
 @pytest.mark.parametrize(("draw", "seed"), list(worlds()))

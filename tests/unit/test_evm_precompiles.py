@@ -173,6 +173,23 @@ def test_bn_curve(first: int, second: int) -> None:
     assert (caller.output, caller.gas_used) == (bn_words(bn.multiply(bn.G1, first * second % bn254.ORDER)), 6_000)
 
 
+@given(st.integers(0, bn254.ORDER - 1))
+def test_bn_scalars_are_split(scalar: int) -> None:
+    first, second = bn254.split(scalar)
+    assert (first + second * bn254._ROOT_SCALAR - scalar) % bn254.ORDER == 0
+    assert max(abs(first), abs(second)) < 2**128
+
+
+def test_bn_multiples() -> None:
+    total = None
+    for scalar in range(1, 70):
+        total = bn254.add(total, (1, 2))
+        assert bn254.multiply((1, 2), scalar) == total
+        assert bn254.multiply((1, 2), bn254.ORDER - scalar) == (total[0], fp12.P - total[1])
+        by_root = bn254.multiply((1, 2), scalar * bn254._ROOT_SCALAR)
+        assert by_root == (total[0] * bn254._ROOT % fp12.P, total[1])
+
+
 def test_bn_curve_takes_what_is_missing_for_zeros() -> None:
     assert run(6, b"").output == bytes(64)
     assert run(6, words(1, 2)).output == words(1, 2)

@@ -106,6 +106,14 @@ def test_gas_bounds_the_time(name: str) -> None:
     assert spent < 2e-6 * result.gas_used + 0.2, (spent, result.gas_used, result.reason)
 
 
+def test_pairs_pays_for_the_room_that_a_table_has_not_given_back() -> None:
+    code = "local t = {} for i = 1, 4000 do t[i] = i end for i = 1, 4000 do t[i] = nil end for i = 1, 1000 do pairs(%s) end"
+    chain = Chain()
+    own, other = (chain.send(chain.deploy(body(code % which)), "f()").gas_used for which in ("t", "math"))
+    assert own > 500_000
+    assert other > 500_000  # as nothing tells which table it was
+
+
 # ---- memory ------------------------------------------------------------------------------------------------------
 
 
@@ -430,6 +438,18 @@ def test_instructions_are_counted_within_one_step() -> None:
     for before, after in zip(used, used[1:], strict=False):
         assert after - before in range(100_000, 104_001)
         assert (after - before) % limits.INSTRUCTIONS_STEP in (0, 1)  # by a gas of calldata
+
+
+def test_no_step_is_lost_wherever_it_ends() -> None:
+    """Steps end in the middle of whatever is done then, of an addition to the gas, too. More instructions before never
+    make a message cheaper."""
+    used = []
+    for before in range(40):
+        chain = Chain()
+        code = body("local x " + "x = 1 " * before + "for i = 1, 2000 do x = 'a' .. 'b' end")
+        used.append(chain.ok(chain.deploy(code), "f()").gas_used - len(code) // limits.LOAD_BYTES_PER_GAS)
+    assert max(used) - min(used) <= limits.INSTRUCTIONS_STEP
+    assert used == sorted(used)
 
 
 def test_gas_left_goes_down_and_is_the_hosts() -> None:

@@ -1,5 +1,7 @@
 """Numbers of Lua contracts are exact, or revert."""
 
+import itertools
+
 import pytest
 from eth_abi.abi import decode as eth_decode
 from hypothesis import given, settings
@@ -19,9 +21,11 @@ ARITHMETIC_CONTRACT = "return {" + "".join(
   ["parse(string) returns (uint256)"] = function(a) return u256(a) end,
   ["bytes(uint256) returns (uint256)"] = function(a) return u256_from_bytes(a:bytes()) end,
   ["int(uint256) returns (int64)"] = function(a) return a:int() end }"""
-NEAR = st.sampled_from([0, 1, 2, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**128 - 1, 2**128, 2**192, 2**255, 2**256 - 1])
+EDGES = [0, 1, 2, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**128 - 1, 2**128, 2**192, 2**255, 2**256 - 1]
+NEAR = st.sampled_from(EDGES)
+SMALL_EDGES = [0, 1, -1, 2**31, -2**31, 2**62, 2**63 - 1, -2**63, 3037000500, -2, 2**32]
 BIG = st.one_of(NEAR, st.integers(0, 2**256 - 1), st.integers(0, 2**64))
-SMALL = st.one_of(st.sampled_from([0, 1, -1, 2**31, -2**31, 2**62, 2**63 - 1, -2**63, 3037000500]), st.integers(-2**63, 2**63 - 1))
+SMALL = st.one_of(st.sampled_from(SMALL_EDGES), st.integers(-2**63, 2**63 - 1))
 CALCULATOR = Chain()
 CALCULATOR_ADDRESS = CALCULATOR.deploy(ARITHMETIC_CONTRACT)
 
@@ -33,10 +37,7 @@ def in_python(operator: str, a: int, b: int) -> int | bool | None:
     return eval(f"a {operator.replace('~=', '!=')} b", {"a": a, "b": b})  # type: ignore[no-any-return]
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from(OPERATORS), BIG, BIG, SMALL, SMALL, st.sampled_from(["uu", "iu", "ui", "ii"]))
-def test_numbers_are_exact_or_revert(operator: str, x: int, y: int, i: int, j: int, kind: str) -> None:
-    a, b = {"uu": (x, y), "iu": (i, y), "ui": (x, j), "ii": (i, j)}[kind]
+def check(operator: str, kind: str, a: int, b: int) -> None:
     kinds = {"u": "uint256", "i": "int64"}
     number = OPERATORS.index(operator)
     result = CALCULATOR.send(CALCULATOR_ADDRESS, f"f{number}{kind}({kinds[kind[0]]},{kinds[kind[1]]})", a, b)
@@ -52,9 +53,23 @@ def test_numbers_are_exact_or_revert(operator: str, x: int, y: int, i: int, j: i
     else:
         # Numbers below 0 are no numbers of 256 bits.
         fits = expected is not None and 0 <= expected < 2**256 and a >= 0 and b >= 0
-    assert (result.status is Status.SUCCESS) == fits, result.reason
+    assert (result.status is Status.SUCCESS) == fits, (operator, a, b, result.reason)
     if fits:
-        assert eth_decode(["int64" if kind == "ii" else "uint256"], result.output) == (expected,)
+        assert eth_decode(["int64" if kind == "ii" else "uint256"], result.output) == (expected,), (operator, a, b)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(OPERATORS), BIG, BIG, SMALL, SMALL, st.sampled_from(["uu", "iu", "ui", "ii"]))
+def test_numbers_are_exact_or_revert(operator: str, x: int, y: int, i: int, j: int, kind: str) -> None:
+    check(operator, kind, *{"uu": (x, y), "iu": (i, y), "ui": (x, j), "ii": (i, j)}[kind])
+
+
+@pytest.mark.parametrize("operator", ["+", "-", "*", "<"])
+def test_numbers_are_exact_at_the_edges(operator: str) -> None:
+    for x, y in itertools.product(EDGES, repeat=2):
+        check(operator, "uu", x, y)
+    for i, j in itertools.product(SMALL_EDGES, repeat=2):
+        check(operator, "ii", i, j)
 
 
 @settings(max_examples=60, deadline=None)

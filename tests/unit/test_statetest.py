@@ -17,7 +17,7 @@ from conformance.accounts import Account, accounts_of, entries_of
 from conformance.cases import Case
 from conformance.roots import state_root
 from conformance.statetest import Subtest, Verdict, judge, subtests
-from conformance.suite import Chunk, ended
+from conformance.suite import Chunk, Selection, Suite, ended
 from conformance.workers import Workers
 from tests.transitions import ADDRESSES, COINBASE, INIT_CODE, KEYS
 
@@ -496,6 +496,16 @@ def test_several_processes_give_the_same_in_the_same_order(tmp_path: Path, state
     assert alone.stderr.strip() == "84 passed, 2 failed, 2 skipped"
 
 
+def test_verdicts_come_while_files_are_read(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({name: payment()}))
+    opened: list[str] = []
+    verdicts = Suite(Selection(paths=(tmp_path,), engine="py-evm"), 1, lambda path: opened.append(path.name)).verdicts()
+    assert next(verdicts).name == "a"
+    assert opened == ["a.json"]
+    assert [verdict.name for verdict in verdicts] == ["b", "c"]
+
+
 # ---- processes --------------------------------------------------------------------------------------------------
 
 
@@ -512,6 +522,13 @@ def ends_at(last: int, job: int) -> tuple[int, int]:
     if job == last:
         os._exit(7)
     return job, 0
+
+
+def test_what_was_lost_is_run_in_other_pieces() -> None:
+    def lost(job: int, _status: int) -> tuple[list[int], list[tuple[int, int]]]:
+        return [job + 100, job + 101], []
+
+    assert sorted(Workers(partial(ends_at, 3), 2, lost).results([2, 3])) == [(2, 0), (103, 0), (104, 0)]
 
 
 def test_a_chunk_whose_process_ended_is_run_one_by_one() -> None:

@@ -93,6 +93,17 @@ def test_revert_gives_data_and_the_rest_of_the_gas() -> None:
     assert not any(key[:1] == b"m" for key in chain.state)
 
 
+def test_revert_pays_for_what_ran_before() -> None:
+    """Instructions and memory, and not a gas more."""
+    loop = "(local.set $i (i32.const 1000)) (loop (br_if 0 (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))"
+    text = wat(f"{loop} (drop (memory.grow (i32.const 2))) (call $revert (i32.const 0) (i32.const 0))")
+    chain = Chain()
+    result = chain.run(to=chain.deploy(text))
+    fuel = 5_003 + 4 + 3
+    assert result.reason == "execution reverted"
+    assert result.gas_used == FIXED_GAS + code_gas(text) + 2 * limits.PAGE_GAS + limits.IMPORT_GAS + -(-fuel // limits.FUEL_PER_GAS)
+
+
 @pytest.mark.parametrize(("name", "expected"), [("caller", SENDER), ("origin", SENDER)])
 def test_addresses(name: str, expected: bytes) -> None:
     assert returned(f"(call ${name} (i32.const 512))", 20) == expected
@@ -322,11 +333,12 @@ def code_gas(text: str) -> int:
     ("(drop (i32.add (i32.const 1) (i32.const 2)))", 4, 0),
     ("(nop) " * 50, 1, 0),
     ("(global.set 0 (i32.const 1))" * 4, 9, 0),
+    ("(global.set 0 (i32.const 1))" * 4 + "(drop (i32.const 1))", 10, 0),
     ("(global.set 0 (i32.const 1))" * 5, 11, 0),
     ("(local.set $i (i32.const 1000)) (loop (br_if 0 (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))", 5_003, 0),
     ("(memory.fill (i32.const 0) (i32.const 1) (i32.const 60000))", 60_005, 0),
-    ("(drop (memory.grow (i32.const 3)))", 7, 3 * limits.PAGE_GAS),
-    ("(drop (memory.grow (i32.const 1000)))", 4, 0),
+    ("(drop (memory.grow (i32.const 3)))", 6, 3 * limits.PAGE_GAS),
+    ("(drop (memory.grow (i32.const 1000)))", 3, 0),
     ("(call $caller (i32.const 0))", 3, limits.IMPORT_GAS + limits.COPY_WORD_GAS),
     ("(call $output (i32.const 0) (i32.const 33))", 4, limits.IMPORT_GAS + 2 * limits.COPY_WORD_GAS),
     ("(call $write (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 33))", 6,
@@ -348,15 +360,17 @@ def test_gas_is_exact(body: str, fuel: int, host: int) -> None:
     assert (result.status, result.gas_used, result.reason) == (Status.FAILED, expected - 1, "out of gas")
 
 
-def test_straight_code_cant_run_further_than_its_gas() -> None:
-    """The library looks at the fuel at loops and calls only."""
-    text = wat("(global.set 0 (i32.add (global.get 0) (i32.const 1)))" * 1000, more="(global (mut i32) (i32.const 0))")
+@pytest.mark.parametrize("before", [
+    "", "(drop (call $call (i32.const 0) (i32.const 32) (i32.const 0) (i32.const 0) (i64.const 0)))"])
+def test_straight_code_cant_run_further_than_its_gas(before: str) -> None:
+    """The library looks at the fuel at loops and calls only; after a call of another contract it is granted anew."""
     chain = Chain()
-    contract = chain.deploy(text)
-    fixed = FIXED_GAS + code_gas(text)
-    assert chain.run(to=contract).gas_used == fixed + 401
+    contract = chain.deploy(wat(
+        before + "(global.set 0 (i32.add (global.get 0) (i32.const 1)))" * 1000, more="(global (mut i32) (i32.const 0))"))
+    used = chain.run(to=contract).gas_used
+    assert chain.run(to=contract, gas_limit=used).status is Status.SUCCESS
     for missing in (1, 200, 400):
-        result = chain.run(to=contract, gas_limit=fixed + 401 - missing)
+        result = chain.run(to=contract, gas_limit=used - missing)
         assert (result.status, result.reason) == (Status.FAILED, "out of gas")
 
 

@@ -25,7 +25,11 @@ end
 
 -- ---- gas and memory ------------------------------------------------------------------------------------------------
 
-local spent, limit = STEP, 0 -- since the host was last asked; the first step is paid in advance, as every one is
+-- Gas since the message began, in two parts, each of which is written in one place: a hook that added to `spent`, too,
+-- would be forgotten where it comes between the reading and the writing of an addition. The first step is paid in
+-- advance, as every one is.
+local spent, stepped = 0, STEP
+local limit, left = 0, 0 -- where it ends; what the host had when it was last asked
 local memory, inserts = 0, 0 -- bytes allocated, garbage included; entries put into tables
 local dead -- the limit that ended the message
 local DEAD = {}
@@ -37,7 +41,7 @@ end
 
 local function pay(gas)
   spent = spent + gas
-  if spent > limit then die("gas") end
+  if spent + stepped > limit then die("gas") end
 end
 
 -- Sizes: a string 40 and its length, a number of 256 bits 128, a table 64 and 32 for each field of its constructor, an
@@ -47,12 +51,12 @@ local function allocate(bytes)
   memory = memory + bytes
   if memory > MEMORY_MAX then die("memory") end
   spent = spent + bytes // BYTES_PER_GAS
-  if spent > limit then die("gas") end
+  if spent + stepped > limit then die("gas") end
 end
 
 local function hook()
-  spent = spent + STEP
-  if spent > limit then die("gas") end
+  stepped = stepped + STEP
+  if spent + stepped > limit then die("gas") end
   if getinfo(DEPTH_MAX, "l") then die("depth") end
   if memory > GARBAGE_MIN and collect then
     collect("restart")
@@ -95,8 +99,8 @@ end
 
 local loading = true
 
-local function answered(gas, ok, ...)
-  limit = gas
+local function answered(used, gas, ok, ...)
+  limit, left = used + gas, gas
   if ok then return ... end
   fail((...))
 end
@@ -104,9 +108,8 @@ end
 -- The coroutine of the contract waits until the host has done something. If the host can't go on, it never comes back,
 -- so that there is nothing that a contract could catch.
 local function ask(what, ...)
-  local used = spent
-  spent = 0
-  return answered(yield(what, used, ...))
+  local used = spent + stepped
+  return answered(used, yield(what, used, ...))
 end
 
 local function hosted(what, ...)

@@ -289,9 +289,13 @@ local function pairs(t)
   table_of(t, "pairs")
   pay(inserts // 16 + memory // 2048) -- Lua passes over the room that is free, too
   local keys, names, count, named, size, rounds, strange = {}, {}, 0, 0, 0, 1, false
+  -- In what order these loops meet the keys depends on addresses. So nothing in them can end the message but the gas of
+  -- their instructions, which comes to the same.
+  for _ in next, t do size = size + 1 end
+  allocate(48 * size)
+  size = 0
   for key in next, t do
     local kind = type(key)
-    allocate(48)
     if kind == "number" then
       count = count + 1
       keys[count] = key
@@ -303,7 +307,6 @@ local function pairs(t)
       strange = true
     end
   end
-  -- Not before: which key comes first, and what it cost to get there, depends on addresses.
   if strange then fail("pairs: a key that is no integer, string or boolean") end
   while 1 << rounds < named do rounds = rounds + 1 end
   pay(8 * (count + named) + size * rounds // 8)

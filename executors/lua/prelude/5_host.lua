@@ -165,7 +165,7 @@ local function balance(address) return number(hosted("balance", text(address, "b
 
 local function gas_left()
   hosted("gas")
-  return limit
+  return left
 end
 
 -- ---- cryptography and encoding -------------------------------------------------------------------------------------

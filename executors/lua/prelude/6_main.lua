@@ -58,15 +58,15 @@ local function run(code, key, this, sender, origin, value, data, height, timesta
 end
 
 local function ended(ok, first, out, count)
-  if dead then return "dead", spent, dead end
-  if ok then return "result", spent, first, spread(out, 1, count) end
-  if type(first) == "table" then return "reverted", spent, first.message or false, first.data or false end
-  if first == "not enough memory" then return "dead", spent, "memory" end
-  return "reverted", spent, first, false
+  if dead then return "dead", 0, dead end
+  if ok then return "result", spent + stepped, first, spread(out, 1, count) end
+  if type(first) == "table" then return "reverted", spent + stepped, first.message or false, first.data or false end
+  if first == "not enough memory" then return "dead", 0, "memory" end
+  return "reverted", spent + stepped, first, false
 end
 
 local function listed(ok, names)
-  if ok and not dead then return "names", spent, spread(names) end
+  if ok and not dead then return "names", spent + stepped, spread(names) end
   return ended(ok, names)
 end
 
@@ -74,8 +74,8 @@ local thread
 
 local function concluded(ok, ...)
   if ok then return ... end
-  if dead then return "dead", spent, dead end
-  return "broken", spent, (...) == "not enough memory", shown((...))
+  if dead then return "dead", 0, dead end
+  return "broken", 0, (...) == "not enough memory", shown((...))
 end
 
 local resume_thread, protected = coroutine.resume, xpcall
@@ -84,7 +84,7 @@ local function resume(...) return concluded(resume_thread(thread, ...)) end
 
 local function begin(body, gas, ...)
   limit = gas
-  if spent > limit then return "dead", spent, "gas" end
+  if stepped > limit then return "dead", 0, "gas" end
   thread = coroutine.create(body)
   debug.sethook(thread, hook, "", STEP)
   return resume(...)
