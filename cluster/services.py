@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from executors.machines import load as load_machines
 from executors.service import ExecutorService, ExecutorSettings
 from ingest.sequencer import Pace
 from ingest.service import SequencerService
@@ -78,6 +79,7 @@ def run_sequencer(config: Config, patience_ms: int | None) -> int:
 def run_executor(config: Config, instance: str) -> int:
     """Run an executor."""
     genesis = config.read_genesis()
+    load_machines(genesis.rules.machines)  # rather no executor than one that can't run a contract of its chain
     own = ExecutorSettings(shards=config.cluster.shards, instance=instance)
     service = ExecutorService(config.settings, config.start(genesis), own)
     return run_until_stopped("executor", service.run)
@@ -109,5 +111,6 @@ def run_gateway(config: Config) -> int:
     origins = tuple(origin.strip() for origin in config.gateway.cors.split(",") if origin.strip())
     own = GatewaySettings(host=config.gateway.host, port=config.gateway.port, cors_origins=origins)
     start = config.start(config.read_genesis())
+    load_machines(start.rules.machines)
     service = Gateway(config.settings, start, config.cluster.shards, config.cluster.data / "gateway", own)
     return run_until_stopped("gateway", service.run)

@@ -75,6 +75,9 @@ class Calls:
             lambda: self._trials.lowest_gas(message, self._scene(moment, overrides), price=price))
 
     def _message(self, request: CallRequest) -> Call:
+        known = [name.partition("/")[0] for name in self._rules.machines]
+        if request.machine and request.machine not in known:
+            raise CallFailed(f"no machine {request.machine!r}; this chain has {', '.join(known) or 'none'}")
         return Call(
             sender=request.sender,
             to=request.to,
@@ -83,6 +86,7 @@ class Calls:
             gas_limit=self._gas_max if request.gas is None else min(request.gas, self._gas_max),
             gas_price=self._price(request),
             access_list=request.access_list,
+            machine=request.machine,
         )
 
     def _price(self, request: CallRequest) -> int:

@@ -88,6 +88,13 @@ def slot(value: Any) -> int:
     return int(value[2:] or "0", 16)
 
 
+def text(value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise Malformed(f"{_shown(value)} is no string")
+    return value
+
+
 def boolean(value: Any) -> bool:
     """True or false."""
     if not isinstance(value, bool):
@@ -144,6 +151,7 @@ class CallRequest:
     data: bytes = b""
     chain_id: int | None = None
     access_list: tuple[tuple[bytes, tuple[int, ...]], ...] = ()
+    machine: str = ""
 
 
 def access_list(value: Any) -> tuple[tuple[bytes, tuple[int, ...]], ...]:
@@ -166,6 +174,7 @@ _CALL_FIELDS: Final[Mapping[str, tuple[str, Reader[Any]]]] = {
     "value": ("value", quantity),
     "chainId": ("chain_id", quantity),
     "accessList": ("access_list", access_list),
+    "machine": ("machine", text),
 }
 _CALL_UNUSED: Final = ("nonce", "type")
 _CALL_REFUSED: Final = (
