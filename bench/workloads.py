@@ -59,7 +59,7 @@ def genesis(wallets: list[Wallet], coins: int = 10**22) -> bytes:
         alloc[f"0x{pool.hex()}"] = {"balance": "0x0", "code": code, "nonce": "0x1", "storage": pool_storage}
     for wallet in wallets:
         alloc[f"0x{wallet.address.hex()}"] = {"balance": hex(coins)}
-    document = {"config": {"chainId": CHAIN_ID, "pragueTime": 0}, "alloc": alloc, "gasLimit": "0x3b9aca00"}
+    document = {"config": {"chainId": CHAIN_ID}, "alloc": alloc, "gasLimit": "0x3b9aca00"}
     text = json.dumps(document).encode()
     Genesis.parse(text)
     return text

@@ -206,11 +206,15 @@ class Host(Protocol):
     def balance(self, address: bytes) -> int:
         """Wei of an account."""
 
-    def call(self, address: bytes, data: bytes, *, value: int = 0, gas: int | None = None) -> bytes:
+    def call(
+        self, address: bytes, data: bytes, *, value: int = 0, gas: int | None = None, static: bool = False
+    ) -> bytes:
         """Call a contract of whatever machine, or pay an account; what it returns.
 
         Parameters
         ----------
+        static
+            Whether what is called may change nothing; below a static message it may not in any case.
         gas
             What the call gets at most; all but a 64th of what remains is the limit.
 

@@ -61,7 +61,10 @@ def _load(named: tuple[str, ...]) -> Mapping[str, Machine]:
             raise ConfigurationError(
                 f"the genesis names the machine {entry}, and no installed package has it (entry point group {GROUP}); "
                 f"installed are {', '.join(sorted(installed)) or 'none'}")
-        machine: Machine = installed[name].load()()
+        try:
+            machine: Machine = installed[name].load()()
+        except ImportError as exc:
+            raise ConfigurationError(f"the machine {entry} can't be loaded: {exc}") from exc
         if machine.name != name or str(machine.version) != wanted:
             raise ConfigurationError(
                 f"the genesis names the machine {entry}; installed is {machine.name}/{machine.version}")

@@ -104,7 +104,9 @@ def process_deployment(state: World, message: Message, machine: str) -> Frame:
     return frame
 
 
-def _call_from(frame: Frame, address: bytes, data: bytes, value: int, gas: int | None) -> Frame | None:
+def _call_from(
+    frame: Frame, address: bytes, data: bytes, value: int, gas: int | None, static: bool
+) -> Frame | None:
     """A call that code of another machine makes. Access to the account is paid for."""
     state, message = frame.state, frame.msg
     journal = state.journal
@@ -121,7 +123,7 @@ def _call_from(frame: Frame, address: bytes, data: bytes, value: int, gas: int |
     child = process(state, Message(
         sender=message.storage_address, storage_address=address, code=code,
         gas=given + (_STIPEND_GAS if value else 0), value=value, data=data, depth=message.depth + 1,
-        is_static=message.is_static, precompile=precompile))
+        is_static=static or message.is_static, precompile=precompile))
     frame.gas += child.gas
     return child
 

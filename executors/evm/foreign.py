@@ -20,8 +20,11 @@ from .library import Revert, VMError
 _ERROR: Final = bytes.fromhex("08c379a0")
 """Selector of ``Error(string)``."""
 
-CallFrom = Callable[[Frame, bytes, bytes, int, int | None], Frame | None]
-"""Makes a call from a frame: address, data, value and the most gas it may use. None if it can't be made."""
+CallFrom = Callable[[Frame, bytes, bytes, int, int | None, bool], Frame | None]
+"""Makes a call from a frame: address, data, value, the most gas it may use, and whether nothing may be changed.
+
+None if the call can't be made.
+"""
 
 
 class MachineHalt(VMError):
@@ -127,14 +130,18 @@ class ContractHost:
         self._account(address)
         return self._journal.balance(address)
 
-    def call(self, address: bytes, data: bytes, *, value: int = 0, gas: int | None = None) -> bytes:
+    def call(
+        self, address: bytes, data: bytes, *, value: int = 0, gas: int | None = None, static: bool = False
+    ) -> bytes:
         """Call a contract, or pay an account."""
         self._account(address)
         if value < 0 or (gas is not None and gas < 0):
             raise LimitExceeded(f"a call with value {value} and gas {gas}; neither may be below 0")
         if value:
             self._forbid_static("value")
-        child = self._call_from(self._frame, address, data, value, gas)
+            if static:
+                raise LimitExceeded("a static call with value")
+        child = self._call_from(self._frame, address, data, value, gas, static)
         if child is None:
             raise Reverted(reason="call: too deep, or not enough funds")
         if child.error is not None:

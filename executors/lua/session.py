@@ -213,7 +213,8 @@ class Session:
         amount = int.from_bytes(value, "big")
         if amount:
             self._forbid_static("wei is sent")
-        return self.host.call(_address(address), data, value=amount, gas=None if gas < 0 else gas)
+        return self.host.call(
+            _address(address), data, value=amount, gas=None if gas < 0 else gas, static=self._static)
 
     def _call(
         self, address: bytes, text: bytes, value: bytes, gas: int, tags: bytes, *values: Any,

@@ -93,7 +93,9 @@ class PlainHost:
     def balance(self, address: bytes) -> int:
         return self.world.balances.get(address, 0)
 
-    def call(self, address: bytes, data: bytes, *, value: int = 0, gas: int | None = None) -> bytes:
+    def call(
+        self, address: bytes, data: bytes, *, value: int = 0, gas: int | None = None, static: bool = False
+    ) -> bytes:
         return self.world.call(Message(
             contract=address, caller=self.message.contract, origin=self.message.origin, value=value, data=data))
 

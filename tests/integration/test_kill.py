@@ -36,7 +36,7 @@ class Drill:
         self.data = data
         self.reports = data / "reports.txt"
         document = {
-            "config": {"chainId": 52188, "pragueTime": 0, "parsec": {"parkedMsMax": 60_000}},
+            "config": {"chainId": 52188, "parsec": {"parkedMsMax": 60_000}},
             "alloc": {f"0x{wallet.address.hex()}": {"balance": hex(10**18)} for wallet in wallets()}}
         self.genesis = data / "genesis.json"
         self.genesis.write_text(json.dumps(document))

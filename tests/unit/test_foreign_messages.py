@@ -120,6 +120,31 @@ def test_static_calls(name: str, nested: bool) -> None:
     assert {key for key in view.deltas if key != balance_key(COINBASE)} == set()
 
 
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_a_machine_makes_a_static_call(name: str) -> None:
+    """What it calls is held to it; it may go on changing things itself."""
+    def there(host: Host) -> None:
+        assert host.message.static
+        FORBIDDEN[name](host)
+
+    def script(host: Host) -> bytes:
+        with pytest.raises(Reverted):
+            host.call(THERE, b"", static=True, gas=50_000)
+        host.write(K, b"mine")
+        return b"went on"
+
+    result, view = here(script, there=there)
+    assert result.output == b"went on"
+    assert written(view, HERE)
+    assert written(view, THERE) == {}
+
+
+def test_a_static_call_pays_nobody() -> None:
+    result, view = here(lambda host: host.call(PAYEE, b"", static=True, value=1))
+    assert (result.status, result.reason) == (Status.FAILED, "a static call with value")
+    assert balance_key(PAYEE) not in view.deltas
+
+
 def test_static_calls_pass_through_the_evm() -> None:
     """STATICCALL to a machine's contract, from there CALL to an EVM contract, from there CALL to the first again."""
     def script(host: Host) -> bytes:

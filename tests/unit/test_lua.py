@@ -367,6 +367,16 @@ def test_a_view_changes_nothing() -> None:
     assert "isn't declared as a view" in chain.send(contract, "f()").reason
 
 
+def test_what_a_view_calls_is_held_to_it() -> None:
+    """That the caller takes a function for a view doesn't make it one."""
+    chain = Chain()
+    writes = chain.deploy(body('state.put("a", "b")', signature="g()"))
+    asks = body(f'call(unhex("{writes.hex()}"), "g() view")', signature="f() view")
+    assert chain.send(chain.deploy(asks), "f()").status is Status.FAILED
+    may = body(f'call(unhex("{writes.hex()}"), "g()")', signature="f()")
+    assert chain.send(chain.deploy(may), "f()").status is Status.SUCCESS
+
+
 def test_nothing_is_written_below_a_static_call() -> None:
     chain = Chain()
     contract = chain.deploy(body('state.put("a", "b")'))
