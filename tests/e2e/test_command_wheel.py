@@ -42,8 +42,14 @@ def test_the_files_of_the_embedded_broker_are_in_it(names: set[str]) -> None:
     assert {"cluster/kafka/jars.txt", "cluster/kafka/log4j2.properties"} <= names
 
 
+def test_what_a_lua_contract_runs_in_is_in_it(names: set[str]) -> None:
+    assert {f"executors/lua/prelude/{path.name}" for path in (ROOT / "executors/lua/prelude").glob("*.lua")} <= names
+
+
 def test_every_module_is_in_it_and_nothing_else_of_ours(names: set[str]) -> None:
-    rooms = ("schemas", "streams", "ingest", "executors", "stateshards", "ledger", "gateway", "cluster")
+    rooms = (
+        "schemas", "streams", "ingest", "executors", "stateshards", "ledger", "gateway", "client", "conformance",
+        "cluster")
     modules = {str(path.relative_to(ROOT)) for room in rooms for path in (ROOT / room).rglob("*.py")}
     assert modules <= names
     strange = {name.partition("/")[0] for name in names} - set(rooms)

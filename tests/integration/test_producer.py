@@ -157,7 +157,7 @@ def wrong_ones() -> dict[str, Wrong]:
     return {
         "undecodable": Wrong(b"\xc1\x80\x00", ("undecodable",), signed=False),
         "empty": Wrong(b"", ("empty transaction",), signed=False),
-        "unknown type": Wrong(b"\x7f\xc0", ("transaction type 0x7f", "0x01, 0x02 and 0x04"), signed=False),
+        "unknown type": Wrong(b"\x7f\xc0", ("transaction type 0x7f", "0x01, 0x02, 0x04 and 0x50"), signed=False),
         "blob": Wrong(b"\x03" + write_list(()), ("blob transactions (type 3)", "not supported"), signed=False),
         "bad signature": Wrong(with_high_s(transfer(account, 1)), ("invalid signature", "half of the curve's order"), signed=False),
         "wrong chain": Wrong(transfer(account, 1, chain_id=1), ("invalid chain id", "1", "52188"), signed=False),

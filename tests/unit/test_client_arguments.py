@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from client.addresses import InvalidAddress, address_of, checksummed
@@ -80,6 +80,8 @@ def test_results() -> None:
         result(Function.parse("f() returns (string)"), encode(["bytes"], [b"\xff\xfe"]))
 
 
+# The first text that hypothesis ever draws has it make a table of all characters.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["uint256", "int64", "bool", "bytes", "string", "bytes3", "uint8[]", "(uint8,bool)"]), st.data())
 def test_what_goes_in_comes_out(kind: str, data: st.DataObject) -> None:
     values: dict[str, st.SearchStrategy[Any]] = {
