@@ -1,4 +1,7 @@
-"""One service as a process: sequencer, executor, shard or gateway, until SIGTERM or Ctrl-C."""
+"""One service as a process: sequencer, executor, shard or gateway, until SIGTERM or Ctrl-C.
+
+Each imports only what it runs: a shard needs no virtual machine.
+"""
 
 import logging
 import signal
@@ -7,12 +10,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from executors.machines import load as load_machines
-from executors.service import ExecutorService, ExecutorSettings
-from ingest.sequencer import Pace
-from ingest.service import SequencerService
 from schemas.errors import ConfigurationError, InvariantViolation, Transient
-from stateshards.service import ShardService, ShardSettings
 
 from .config import Config
 from .supervisor import REFUSED
@@ -64,6 +62,9 @@ def run_until_stopped(name: str, run: Callable[[threading.Event], None]) -> int:
 
 def run_sequencer(config: Config, patience_ms: int | None) -> int:
     """Run a sequencer; one with patience is a standby."""
+    from ingest.sequencer import Pace
+    from ingest.service import SequencerService
+
     genesis = config.read_genesis()
     pace = Pace(
         interval_ms=config.pace.interval_ms,
@@ -78,8 +79,11 @@ def run_sequencer(config: Config, patience_ms: int | None) -> int:
 
 def run_executor(config: Config, instance: str) -> int:
     """Run an executor."""
+    from executors.machines import load
+    from executors.service import ExecutorService, ExecutorSettings
+
     genesis = config.read_genesis()
-    load_machines(genesis.rules.machines)  # rather no executor than one that can't run a contract of its chain
+    load(genesis.rules.machines)  # rather no executor than one that can't run a contract of its chain
     own = ExecutorSettings(shards=config.cluster.shards, instance=instance)
     service = ExecutorService(config.settings, config.start(genesis), own)
     return run_until_stopped("executor", service.run)
@@ -87,6 +91,8 @@ def run_executor(config: Config, instance: str) -> int:
 
 def run_shard(config: Config, shard: int, port: int) -> int:
     """Run a shard."""
+    from stateshards.service import ShardService, ShardSettings
+
     if not 0 <= shard < config.cluster.shards:
         raise ConfigurationError(f"shard {shard}: there are {config.cluster.shards}, from 0")
     genesis = config.read_genesis()
@@ -106,11 +112,12 @@ def run_shard(config: Config, shard: int, port: int) -> int:
 
 def run_gateway(config: Config) -> int:
     """Run the Ethereum JSON-RPC."""
+    from executors.machines import load
     from gateway import Gateway, GatewaySettings
 
     origins = tuple(origin.strip() for origin in config.gateway.cors.split(",") if origin.strip())
     own = GatewaySettings(host=config.gateway.host, port=config.gateway.port, cors_origins=origins)
     start = config.start(config.read_genesis())
-    load_machines(start.rules.machines)
+    load(start.rules.machines)
     service = Gateway(config.settings, start, config.cluster.shards, config.cluster.data / "gateway", own)
     return run_until_stopped("gateway", service.run)
