@@ -38,7 +38,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
 
 def test_the_examples_do_what_they_say(pipeline: Supervisor, capsys: pytest.CaptureFixture[str]) -> None:
     gateway = pipeline.config.gateway
-    produce, subscribe, audit, web3 = (
+    produce, subscribe, audit, contract, web3 = (
         block
         .replace("127.0.0.1:9092", pipeline.config.kafka.bootstrap)
         .replace("http://127.0.0.1:8545", f"http://{gateway.host}:{gateway.port}")
@@ -52,4 +52,5 @@ def test_the_examples_do_what_they_say(pipeline: Supervisor, capsys: pytest.Capt
     assert stored is not None
     assert printed(subscribe) == f"success {stored[1]} 1 21000 \n"
     assert printed(audit) == "identical 1 transactions\n"
-    assert printed(web3).splitlines() == ["52188 1", str(10_001 * 10**18)]
+    assert re.fullmatch(r"0x[0-9a-fA-F]{40} 5\n", printed(contract))
+    assert printed(web3).splitlines() == ["52188 3", str(10_001 * 10**18)]
