@@ -10,6 +10,8 @@ COPY executors executors
 COPY stateshards stateshards
 COPY ledger ledger
 COPY gateway gateway
+COPY client client
+COPY conformance conformance
 COPY cluster cluster
 RUN pip install --no-cache-dir . && useradd --create-home --uid 10001 parsec && mkdir /data && chown parsec /data
 

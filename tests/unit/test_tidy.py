@@ -70,6 +70,9 @@ def test_every_distribution_file_list_names_all_rooms() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == set(ROOMS)
     assert set(project["tool"]["importlinter"]["root_packages"]) == set(ROOMS)
+    copied = {line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY ")}
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(ROOMS) <= copied & sent
 
 
 def test_the_text_speaks_of_the_project_alone() -> None:
