@@ -95,11 +95,16 @@ class KafkaLog:
         The cluster.
     committed_only
         Whether records of open and aborted Kafka transactions are left out.
+    gather_ms
+        How long the broker gathers records before it answers, for what nobody is in a hurry to read.
     """
 
-    def __init__(self, settings: KafkaSettings, *, committed_only: bool = True) -> None:
+    def __init__(self, settings: KafkaSettings, *, committed_only: bool = True, gather_ms: int = 0) -> None:
         self._settings = settings
-        self._consumer = Consumer(settings.consumer("followers", committed_only=committed_only))
+        options = settings.consumer("followers", committed_only=committed_only)
+        if gather_ms:
+            options |= {"fetch.min.bytes": RECORD_BYTES_MAX, "fetch.wait.max.ms": gather_ms}
+        self._consumer = Consumer(options)
         self._producer: Producer | None = None
         self._following: set[Topic] = set()
         self._began: dict[Topic, int] = {}
