@@ -15,6 +15,7 @@ from schemas.keys import (
     blob_key,
     code_key,
     entry_key,
+    generation,
     integer,
     is_entry,
     minimal,
@@ -27,8 +28,6 @@ from .fields import Fields, Malformed, data, hexadecimal, number
 
 _SLOT_KEY_BYTES: Final = 53
 """Prefix, address and slot."""
-_DELETED: Final = b"\x02"
-"""How the value under a storage key begins where contracts were deleted."""
 DIFFERENCES_MAX: Final = 10
 """So many are told."""
 
@@ -125,7 +124,7 @@ def accounts_of(state: Mapping[bytes, bytes]) -> dict[bytes, Account]:
             nonces[address] = integer(value)
         elif kind == b"c":
             codes[address] = _code(state, address, value)
-        elif kind == b"s" and key[_SLOT_KEY_BYTES:] == _renewed(state, address):
+        elif kind == b"s" and key[_SLOT_KEY_BYTES:] == generation(state.get(storage_key(address), b"")):
             storages[address][integer(key[21:_SLOT_KEY_BYTES])] = integer(value)
         elif is_entry(key):
             entries[address][key[21:]] = value
@@ -134,16 +133,6 @@ def accounts_of(state: Mapping[bytes, bytes]) -> dict[bytes, Account]:
             balance=balances.get(address, 0), nonce=nonces.get(address, 0), code=codes.get(address, b""),
             storage=storages.get(address, {}), entries=entries.get(address, {}))
         for address in sorted({*balances, *nonces, *codes, *storages, *entries})}
-
-
-def _renewed(state: Mapping[bytes, bytes], address: bytes) -> bytes:
-    """What the keys of an account's slots end with.
-
-    In forks where contracts are deleted with all their storage the slots stay where they are, and a number of deletions
-    tells those of the next contract from them.
-    """
-    mark = state.get(storage_key(address), b"")
-    return mark[1:] if mark[:1] == _DELETED else b""
 
 
 def _code(state: Mapping[bytes, bytes], address: bytes, code_hash: bytes) -> bytes:

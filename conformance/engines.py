@@ -1,7 +1,6 @@
 """The engines that can be compared, by name."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from executors.evm import PyEvm
@@ -11,25 +10,9 @@ from schemas.errors import ConfigurationError
 from schemas.rules import Rules
 
 
-class StoredHistory(PyEvm):
-    """The engine in Python with the history contract as on Ethereum.
-
-    There a call of the system writes it in each block, and its slots are as any others. In the pipeline nobody writes
-    it, and the chain of manifests answers.
-
-    Parameters
-    ----------
-    rules
-        Of the chain.
-    """
-
-    def __init__(self, rules: Rules) -> None:
-        super().__init__(rules)
-        self._fork = replace(self._fork, history=False)
-
-
 def _py_evm(rules: Rules) -> VirtualMachine:
-    return StoredHistory(rules)
+    # A call of the system writes the history contract in each block, as on Ethereum.
+    return PyEvm(rules, stored_history=True)
 
 
 ENGINES: Final[dict[str, Callable[[Rules], VirtualMachine]]] = {"py-evm": _py_evm}

@@ -12,11 +12,11 @@ from rlp.codec import consume_length_prefix
 from rlp.exceptions import DecodingError
 
 from ingest.rlp import write, write_list
+from ingest.signatures import Signature, sign
 from ledger.tries import encode
 from schemas.hashing import keccak
 
 from .fields import Fields, Malformed, data, number
-from .signing import Signature, sign
 
 LEGACY, ACCESS_LIST, FEE_MARKET, BLOB, SET_CODE = range(5)
 _TYPES_MAX: Final = 0x7F
@@ -126,7 +126,10 @@ def _given(fields: Fields) -> Signature:
 
 
 def _sign(fields: Fields, message: bytes) -> Signature:
-    return sign(keccak(message), fields.number("secretKey").to_bytes(32, "big"), fields.at("secretKey"))
+    try:
+        return sign(keccak(message), fields.number("secretKey").to_bytes(32, "big"))
+    except ValueError as exc:
+        raise Malformed(f"{fields.at('secretKey')}: no private key: {exc}") from exc
 
 
 def split_list(content: bytes, where: str) -> list[bytes]:

@@ -12,10 +12,13 @@ from typing import Any, Final
 from schemas.errors import InvariantViolation
 from schemas.hashing import EMPTY_CODE_HASH, keccak
 from schemas.keys import (
+    STORAGE_DELETED,
+    STORAGE_GIVEN,
     StateKey,
     balance_key,
     blob_key,
     code_key,
+    generation,
     integer,
     minimal,
     nonce_key,
@@ -26,10 +29,6 @@ from .machine import Log, StateView
 
 _ABSENT: Final = object()
 _REFUND: Final = "refund"
-_GIVEN: Final = b"\x01"
-"""Value of a storage key where the genesis gives storage to an account without code."""
-_DELETED: Final = b"\x02"
-"""How its value begins where contracts were deleted; their number follows."""
 
 
 def read_blob(view: StateView, code_hash: bytes) -> bytes:
@@ -178,7 +177,9 @@ class Journal:
 
     def collides(self, address: bytes) -> bool:
         """Whether a contract can't be created at an address: it has code, a nonce or storage (EIP-684, EIP-7610)."""
-        return bool(self.code_hash(address) or self.nonce(address) or self._view.read(storage_key(address)) == _GIVEN)
+        if self.code_hash(address) or self.nonce(address):
+            return True
+        return self._view.read(storage_key(address)) == STORAGE_GIVEN
 
     def create(self, address: bytes) -> None:
         """Begin an account for a new contract."""
@@ -202,16 +203,15 @@ class Journal:
         The slots of a deleted contract stay where they are, since nobody knows which ones there are. One that comes
         back at its address has its slots under other keys: with the number of deletions at the end.
         """
-        deletions = self._deletions(address)
-        return StateKey(key + minimal(deletions)) if deletions else key
+        return StateKey(key + self._generation(address))
 
-    def _deletions(self, address: bytes) -> int:
+    def _generation(self, address: bytes) -> bytes:
         """How often a contract at an address was deleted before the transaction."""
         key = storage_key(address)
         mark: bytes | None = self.original.get(key)
         if mark is None:
             mark = self.original[key] = self._view.read(key)
-        return integer(mark[1:]) if mark[:1] == _DELETED else 0
+        return generation(mark)
 
     # Entries of machines beside the EVM.
 
@@ -270,7 +270,7 @@ class Journal:
                 self.current[key] = 0
             if address not in self.created:
                 # It was there before, and may have slots that this transaction knows nothing of.
-                self.current[storage_key(address)] = _DELETED + minimal(self._deletions(address) + 1)
+                self.current[storage_key(address)] = STORAGE_DELETED + minimal(integer(self._generation(address)) + 1)
 
     def flush(self) -> None:
         """Write to the view what differs from what was read, and add what was added to what isn't known."""

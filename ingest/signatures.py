@@ -1,8 +1,8 @@
-"""Recovery of the address that signed: the adapter of coincurve (libsecp256k1)."""
+"""Signatures, and recovery of the address that made one: the adapter of coincurve (libsecp256k1)."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from coincurve import PublicKey
+from coincurve import PrivateKey, PublicKey
 
 from schemas.hashing import keccak
 
@@ -11,6 +11,27 @@ CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD
 
 HALF_ORDER: Final = CURVE_ORDER // 2
 """Highest `s` of a transaction's signature: of the two that verify only the low one is valid (EIP-2)."""
+
+
+class Signature(NamedTuple):
+    """A signature that its signer can be recovered from."""
+
+    parity: int
+    """0 or 1."""
+    r: int
+    s: int
+
+
+def sign(message_hash: bytes, key: bytes) -> Signature:
+    """Sign the 32 bytes of a hash with a private key of 32 bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is no key.
+    """
+    made = PrivateKey(key).sign_recoverable(message_hash, hasher=None)
+    return Signature(made[64], int.from_bytes(made[:32], "big"), int.from_bytes(made[32:64], "big"))
 
 
 def recover(message_hash: bytes, parity: int, r: int, s: int) -> bytes | None:

@@ -29,7 +29,17 @@ from typing import Any, Final
 
 from .errors import ConfigurationError
 from .hashing import digest, keccak
-from .keys import StateKey, balance_key, blob_key, code_key, minimal, nonce_key, slot_key, storage_key
+from .keys import (
+    STORAGE_GIVEN,
+    StateKey,
+    balance_key,
+    blob_key,
+    code_key,
+    minimal,
+    nonce_key,
+    slot_key,
+    storage_key,
+)
 from .rules import Rules
 
 _ELSEWHERE: Final = {
@@ -99,7 +109,7 @@ class Genesis:
             for slot, value in account.storage:
                 yield slot_key(address, slot), minimal(value)
             if account.storage and not account.code:
-                yield storage_key(address), b"\x01"
+                yield storage_key(address), STORAGE_GIVEN
         yield from blobs.items()
 
     def dumps(self) -> bytes:

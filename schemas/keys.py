@@ -10,9 +10,13 @@ key                   bytes                                  value
 ``code|addr``         ``c`` + address (20)                   code hash (32), empty without code
 ``slot|addr|slot``    ``s`` + address (20) + slot (32)       integer
 ``blob|hash``         ``h`` + code hash (32)                 code, immutable
-``storage|addr``      ``r`` + address (20)                   ``01`` where the genesis gives storage without code
+``storage|addr``      ``r`` + address (20)                   ``01`` where the genesis gives storage without code,
+                                                             ``02`` + integer: how often it was deleted
 ``entry|addr|key``    ``m`` + address (20) + key (1 to 128)  what a contract of another machine keeps there
 ====================  =====================================  =================================
+
+Only forks before Cancun delete contracts with their storage. Nobody knows which slots one had, so that they stay where
+they are; one that comes back at the address has its slots under the same keys with that integer at the end.
 
 An integer is stored big-endian without leading zeros, so that zero is empty. An empty value and a key that was never
 written are the same.
@@ -24,6 +28,10 @@ from .hashing import digest
 
 StateKey = NewType("StateKey", bytes)
 """A key of the state."""
+
+STORAGE_GIVEN = b"\x01"
+STORAGE_DELETED = b"\x02"
+"""How the value under `storage|addr` begins."""
 
 _NAMES = {
     b"b": "balance", b"n": "nonce", b"c": "code", b"s": "slot", b"h": "blob", b"r": "storage",
@@ -58,6 +66,11 @@ def blob_key(code_hash: bytes) -> StateKey:
 def storage_key(address: bytes) -> StateKey:
     """Set where the genesis gives storage to an account without code."""
     return StateKey(b"r" + address)
+
+
+def generation(mark: bytes) -> bytes:
+    """What the slot keys of an account end with, by the value under its `storage|addr`."""
+    return mark[1:] if mark[:1] == STORAGE_DELETED else b""
 
 
 def entry_key(address: bytes, key: bytes) -> StateKey:
@@ -99,7 +112,8 @@ def describe(key: bytes) -> str:
     """A key as people write it, ``slot|0x…|0x…``."""
     name, rest = _NAMES.get(key[:1], f"0x{key[:1].hex()}"), key[1:]
     if name == "slot":
-        return f"slot|0x{rest[:20].hex()}|{hex(int.from_bytes(rest[20:], 'big'))}"
+        return f"slot|0x{rest[:20].hex()}|{hex(int.from_bytes(rest[20:52], 'big'))}" + (
+            f" after {integer(rest[52:])} deletions" if rest[52:] else "")
     if name == "entry":
         return f"entry|0x{rest[:20].hex()}|0x{rest[20:].hex()}"
     return f"{name}|0x{rest.hex()}"

@@ -54,12 +54,17 @@ class PyEvm:
         Of the chain.
     machines
         The machines beside the EVM; by default those that the rules name, loaded when one is needed first.
+    stored_history
+        Whether the slots of the history contract are state, as on Ethereum, instead of answering from the chain.
     """
 
-    def __init__(self, rules: Rules, machines: Mapping[str, Machine] | None = None) -> None:
+    def __init__(
+        self, rules: Rules, machines: Mapping[str, Machine] | None = None, *, stored_history: bool = False
+    ) -> None:
         self._rules = rules
         self._machines = machines
-        self._fork = fork_named(rules.fork)
+        fork = fork_named(rules.fork)
+        self._fork = replace(fork, history=False) if stored_history else fork
         self._codes = CodeCache(_CODES_MAX, self._fork)
 
     def machines(self) -> Mapping[str, Machine]:

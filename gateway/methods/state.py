@@ -20,7 +20,7 @@ from gateway.parameters import (
     overrides,
     slot,
 )
-from schemas.keys import balance_key, blob_key, code_key, integer, nonce_key, slot_key
+from schemas.keys import balance_key, blob_key, code_key, generation, integer, nonce_key, slot_key, storage_key
 
 from .method import Method, Parameter
 
@@ -49,7 +49,10 @@ def code(node: Node, account: bytes, at: BlockId) -> str:
 
 def storage_at(node: Node, account: bytes, position: int, at: BlockId) -> str:
     """Value of a storage slot, 32 bytes."""
-    value = node.snapshots.at(node.moments.at(at).epoch).read(slot_key(account, position))
+    snapshot = node.snapshots.at(node.moments.at(at).epoch)
+    key, mark = slot_key(account, position), storage_key(account)
+    snapshot.prefetch([key, mark])
+    value = snapshot.read(key + generation(snapshot.read(mark)))
     return forms.data(value.rjust(32, b"\0"))
 
 

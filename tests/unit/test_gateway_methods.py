@@ -10,7 +10,7 @@ from eth_account import Account
 from gateway.settings import GatewaySettings
 from ledger.tries import bloom
 from schemas.hashing import keccak
-from schemas.keys import balance_key, minimal, nonce_key, slot_key
+from schemas.keys import STORAGE_DELETED, StateKey, balance_key, minimal, nonce_key, slot_key, storage_key
 from schemas.records import Event
 from tests.rpc_node import RpcNode
 from tests.written_chain import START_MS, TO, Verdict, account, signed
@@ -256,6 +256,15 @@ def test_nonce_code_and_storage(node: RpcNode) -> None:
     assert node.result("eth_getCode", hexed(TOKEN)) == "0x6001"
     for slot in ("0x5", "0x05", hexed(bytes(31) + b"\5")):
         assert node.result("eth_getStorageAt", hexed(TOKEN), slot, "latest") == hexed(b"\1\2".rjust(32, b"\0"))
+
+
+def test_storage_of_a_contract_that_came_back(node: RpcNode) -> None:
+    """What it had before it was deleted still lies there, and is not its own."""
+    node.state.set(slot_key(TOKEN, 5), b"\1")
+    node.state.set(storage_key(TOKEN), STORAGE_DELETED + b"\2")
+    node.state.set(StateKey(slot_key(TOKEN, 6) + b"\2"), b"\3")
+    for slot, value in (("0x5", b""), ("0x6", b"\3")):
+        assert node.result("eth_getStorageAt", hexed(TOKEN), slot, "latest") == hexed(value.rjust(32, b"\0"))
 
 
 def test_state_that_is_no_longer_kept_names_the_oldest_epoch(blocks: RpcNode) -> None:
